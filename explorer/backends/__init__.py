@@ -1,0 +1,16 @@
+"""Everything that owns weights or a socket: text to ids, ids to distributions."""
+
+from explorer.backends.base import Backend, BackendError, ModelInfo, Models, ScoredToken, Token
+from explorer.backends.loading import LocalModels
+from explorer.backends.scripted import ScriptedBackend
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "LocalModels",
+    "ModelInfo",
+    "Models",
+    "ScoredToken",
+    "ScriptedBackend",
+    "Token",
+]

@@ -1,0 +1,272 @@
+"""What every backend is, whatever owns the weights: local, remote or scripted."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from explorer.decoding import Distribution
+
+# The errors that a backend raises; a screen or an API turns each into a message.
+#
+# * BackendError
+#   x ModelUnavailable   the model is unknown, can't be fetched, or can't be loaded
+#   x ContextTooLong     more tokens than the model can read
+#   x TextNotEncodable   the text holds something that no tokenizer can read
+#   x NothingToPredict   an empty prefix, and the model has no BOS token to start from
+#   x NoChatTemplate     chat was asked of a model that has no template for it
+#   x ChatRefused        the model's template refuses this conversation
+#   x TokenOutOfRange    a token id outside the vocabulary
+#   x LogprobsUnavailable  the server does not give probabilities
+#   x RemoteFailed       the server failed or can't be reached
+
+
+class BackendError(Exception):
+    """Base of all errors of a backend.
+
+    `code` names the kind of error and `facts` hold the values, so that a screen can say it
+    in any language; `str(error)` says it in English.
+    """
+
+    code: str = "backend_error"
+
+    def __init__(self, message: str, **facts: object) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+Reason = Literal[
+    "unknown", "not_public", "no_network", "no_space", "no_memory", "damaged", "not_loadable"
+]
+
+
+class ModelUnavailable(BackendError):
+    """The model is unknown, can't be fetched, or can't be loaded."""
+
+    def __init__(self, reason: Reason, message: str, **facts: object) -> None:
+        super().__init__(message, **facts)
+        self.code = f"model_{reason}"
+
+
+class ContextTooLong(BackendError):
+    """The prefix has more tokens than the model's context."""
+
+    code = "context_too_long"
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(
+            f"the prefix has {length} tokens; the model's context holds {limit}",
+            length=length,
+            limit=limit,
+        )
+
+
+class TextNotEncodable(BackendError):
+    """The text holds a lone surrogate, which is no character and has no UTF-8 form."""
+
+    code = "text_not_encodable"
+
+
+class NothingToPredict(BackendError):
+    """The prefix is empty and the model has no BOS token to start from."""
+
+    code = "nothing_to_predict"
+
+
+class NoChatTemplate(BackendError):
+    """The model has no chat template."""
+
+    code = "no_chat_template"
+
+
+class ChatRefused(BackendError):
+    """The model's chat template refuses this conversation (roles out of order, say)."""
+
+    code = "chat_refused"
+
+
+class TokenOutOfRange(BackendError):
+    """A token id outside the model's vocabulary."""
+
+    code = "token_out_of_range"
+
+
+class LogprobsUnavailable(BackendError):
+    """The server gives no probabilities."""
+
+    code = "logprobs_unavailable"
+
+
+class RemoteFailed(BackendError):
+    """The server failed or can't be reached."""
+
+    code = "remote_failed"
+
+
+TokenizerFamily = Literal["byte-level BPE", "SentencePiece", "WordPiece", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of a model; `None` is unknown."""
+
+    model_id: str
+    vocab_size: int
+    context_length: int
+    tokenizer_family: TokenizerFamily
+    has_chat_template: bool
+    bos_token_id: int | None = None
+    end_token_ids: tuple[int, ...] = ()  # any of these ends the text
+    licence: str | None = None
+    revision: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    coverage: float = 1.0  # the least coverage of its distributions
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One entry of the vocabulary: the bytes it stands for, which need not be whole characters."""
+
+    token_id: int
+    raw: bytes
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """How likely a token of a text was, given all before it.
+
+    All are `None` for the first token, before which the model saw nothing.
+    """
+
+    token_id: int
+    logprob: float | None = None  # natural logarithm of the raw probability
+    rank: int | None = None  # 1 is the most probable
+    entropy: float | None = None  # of the raw distribution before this token, in nats
+
+
+def score_from(distribution: Distribution, token_id: int) -> ScoredToken:
+    """Score one token against the distribution that preceded it."""
+    rank = distribution.rank_of(token_id)
+    if rank is None:
+        return ScoredToken(token_id, entropy=distribution.entropy)
+    logits = distribution.logits
+    best = math.log(float(distribution.probabilities[0]))
+    return ScoredToken(
+        token_id, best + float(logits[rank - 1] - logits[0]), rank, distribution.entropy
+    )
+
+
+def check_text(text: str) -> None:
+    """`TextNotEncodable` for a lone surrogate, which has no UTF-8 form."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TextNotEncodable(
+            f"the text holds a lone surrogate at position {error.start}, which is no character",
+            position=error.start,
+        ) from error
+
+
+def check_token_id(token_id: int, info: ModelInfo) -> None:
+    if not 0 <= token_id < info.vocab_size:
+        raise TokenOutOfRange(
+            f"token_id must be from 0 to {info.vocab_size - 1}, got {token_id!r}",
+            token_id=token_id,
+            high=info.vocab_size - 1,
+        )
+
+
+def check_prefix(prefix: Sequence[int], info: ModelInfo) -> None:
+    """A prefix a model can be asked about: not empty, within the context, ids it knows."""
+    if not prefix:
+        raise NothingToPredict("the prefix is empty")
+    if len(prefix) > info.context_length:
+        raise ContextTooLong(len(prefix), info.context_length)
+    if min(prefix) < 0 or max(prefix) >= info.vocab_size:
+        for token_id in prefix:
+            check_token_id(token_id, info)
+
+
+Message = Mapping[str, str]  # {"role": …, "content": …}
+
+
+class Backend(Protocol):
+    """A model: a function from a prefix of token ids to a distribution. Safe to share among threads."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text, special tokens as the model expects.
+
+        An empty text gives the BOS token alone. Raises `NothingToPredict` when there is
+        none, and `TextNotEncodable` for a lone surrogate.
+        """
+        ...
+
+    def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Token ids of a conversation in the model's own template, ready for its answer."""
+        ...
+
+    def token(self, token_id: int) -> Token:
+        """The vocabulary's entry for a token id; `TokenOutOfRange` for any other id."""
+        ...
+
+    def next_distribution(self, prefix: tuple[int, ...]) -> Distribution:
+        """What comes next. A prefix seen before costs no forward pass."""
+        ...
+
+    def score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:
+        """Every token of the prefix, scored in one forward pass."""
+        ...
+
+
+LoadPhase = Literal["idle", "waiting", "downloading", "converting", "loading", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStatus:
+    """How far a model is on its way into memory."""
+
+    phase: LoadPhase
+    done_bytes: int | None = None
+    total_bytes: int | None = None
+    error: BackendError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model that a user can pick by name."""
+
+    name: str
+    title: str
+    parameters: str
+    languages: tuple[str, ...]
+    licence: str
+    licence_url: str
+    needs_hub: bool
+    download_bytes: int | None = None
+
+
+class Models(Protocol):
+    """All models that this app can use, loaded on demand and shared by all users."""
+
+    default: str
+    public: bool  # only models of the catalogue may be asked for
+
+    def choices(self) -> tuple[ModelChoice, ...]: ...
+
+    def request(self, name: str) -> LoadStatus:
+        """Start loading in the background unless that has begun; a failed model is tried again.
+
+        Raises `ModelUnavailable` for a name that can't be used here.
+        """
+        ...
+
+    def status(self, name: str) -> LoadStatus: ...
+
+    def get(self, name: str) -> Backend:
+        """The model, waiting until it is loaded; `ModelUnavailable` says why it can't be had."""
+        ...

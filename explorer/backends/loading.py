@@ -1,0 +1,166 @@
+"""All models of the app: loaded on demand, in the background, one copy for everybody."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from explorer.backends.base import (
+    Backend,
+    BackendError,
+    LoadPhase,
+    LoadStatus,
+    ModelChoice,
+    ModelUnavailable,
+)
+from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
+from explorer.backends.weights import ensure_converted, ensure_weights
+
+log = logging.getLogger(__name__)
+
+MEMORY_FACTOR = 1.1  # weights plus what loading needs for a moment
+
+
+@dataclass
+class _Entry:
+    status: LoadStatus = LoadStatus("idle")
+    backend: Backend | None = None
+    finished: threading.Event = field(default_factory=threading.Event)
+
+
+class LocalModels:
+    """Models of the catalogue and, unless `public`, any Hub id, folder or `.gguf` file."""
+
+    def __init__(self, models_dir: Path, default: str, *, public: bool, budget_bytes: int) -> None:
+        self.default = default
+        self.public = public
+        self._models_dir = models_dir
+        self._budget_bytes = budget_bytes
+        self._entries: dict[str, _Entry] = {}
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()  # one model at a time: loading peaks in memory
+        self._memory: object | None = None
+        self._check_name(default)
+
+    def choices(self) -> tuple[ModelChoice, ...]:
+        return tuple(entry.choice for entry in CATALOGUE.values())
+
+    def status(self, name: str) -> LoadStatus:
+        with self._lock:
+            entry = self._entries.get(name)
+            return entry.status if entry else LoadStatus("idle")
+
+    def request(self, name: str) -> LoadStatus:
+        self._check_name(name)
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is None or entry.status.phase == "failed":
+                entry = self._entries[name] = _Entry(LoadStatus("waiting"))
+                threading.Thread(
+                    target=self._load, args=(name, entry), name=f"load {name}", daemon=True
+                ).start()
+            return entry.status
+
+    def get(self, name: str) -> Backend:
+        self.request(name)
+        entry = self._entries[name]
+        entry.finished.wait()
+        if entry.backend is None:
+            assert entry.status.error is not None
+            raise entry.status.error
+        return entry.backend
+
+    def _check_name(self, name: str) -> None:
+        if name in CATALOGUE:
+            return
+        if self.public:
+            raise ModelUnavailable(
+                "not_public",
+                f"model must be one of {', '.join(CATALOGUE)}, got {name!r}",
+                model=name,
+                allowed=", ".join(CATALOGUE),
+            )
+        if not name.strip() or "\0" in name or len(name) > 500:
+            raise ModelUnavailable(
+                "unknown", f"{name[:80]!r} is no model's name", model=name[:80]
+            )
+
+    def _load(self, name: str, entry: _Entry) -> None:
+        def report(phase: LoadPhase, done: int | None = None, total: int | None = None) -> None:
+            entry.status = LoadStatus(phase, done, total)
+
+        try:
+            with self._loading:
+                entry.backend = self._open(name, report)
+            entry.status = LoadStatus("ready")
+        except BackendError as error:
+            entry.status = LoadStatus("failed", error=error)
+        except (OSError, ValueError, RuntimeError, ImportError, MemoryError, KeyError) as error:
+            # What transformers raises for a model it can't find, read or hold.
+            log.exception("can't load %s", name)
+            entry.status = LoadStatus("failed", error=_not_loadable(name, error))
+        finally:
+            if entry.status.phase not in ("ready", "failed"):
+                error = RuntimeError("loading stopped; the log says where")
+                entry.status = LoadStatus("failed", error=_not_loadable(name, error))
+            entry.finished.set()
+
+    def _open(self, name: str, report: Callable[..., None]) -> Backend:
+        entry = CATALOGUE.get(name)
+        source, needed = self._source(name, entry, report)
+        _check_memory(name, needed)
+        report("loading")
+        # Imported here: torch and transformers take seconds that the page need not wait for.
+        from explorer.backends.local import open_local
+        from explorer.backends.prefix_memory import PrefixMemory
+
+        if self._memory is None:
+            self._memory = PrefixMemory(self._budget_bytes)
+        assert isinstance(self._memory, PrefixMemory)
+        licence = entry.choice.licence if entry else None
+        return open_local(source, model_id=name, licence=licence, memory=self._memory)
+
+    def _source(
+        self, name: str, entry: CatalogueEntry | None, report: Callable[..., None]
+    ) -> tuple[str | Path, int | None]:
+        """Where the weights are, in transformers' terms, and how much memory they need."""
+        if entry is not None and entry.hub_id is not None:
+            return entry.hub_id, entry.memory_bytes
+        if entry is not None:
+            return ensure_weights(entry, self._models_dir, report), entry.memory_bytes
+        path = Path(name).expanduser()
+        if path.suffix == ".gguf" and path.is_file():
+            folder = ensure_converted(path, self._models_dir, report)
+            return folder, _weight_bytes(folder)
+        if path.is_dir():
+            return path, _weight_bytes(path)
+        if path.suffix == ".gguf" or name.count("/") > 1 or name.startswith((".", "/", "~")):
+            raise ModelUnavailable("unknown", f"there is no file or folder {name!r}", model=name)
+        return name, None
+
+
+def _weight_bytes(folder: Path) -> int:
+    """The size of the weights as they lie on disk: the least that they need in memory."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def _check_memory(name: str, needed: int | None) -> None:
+    available = psutil.virtual_memory().available
+    if needed is not None and needed * MEMORY_FACTOR > available:
+        raise ModelUnavailable(
+            "no_memory",
+            f"{name} needs {needed / 2**20:,.0f} MiB of memory, {available / 2**20:,.0f} MiB are free",
+            model=name,
+            needed=needed,
+            free=available,
+        )
+
+
+def _not_loadable(name: str, error: BaseException) -> ModelUnavailable:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return ModelUnavailable(
+        "not_loadable", f"can't load {name}: {first}", model=name, detail=first
+    )

@@ -1,0 +1,105 @@
+"""A backend with canned distributions: no weights, the same answers everywhere."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from explorer.backends.base import (
+    Message,
+    ModelInfo,
+    NoChatTemplate,
+    NothingToPredict,
+    ScoredToken,
+    TextNotEncodable,
+    Token,
+    check_prefix,
+    check_text,
+    check_token_id,
+    score_from,
+)
+from explorer.decoding import Distribution
+
+
+class ScriptedBackend:
+    """Says what it was told to say after each prefix, and counts how often it was asked.
+
+    `vocabulary` gives the bytes of each token id; `script` maps a prefix to the
+    probabilities of all tokens. A prefix without a script gets the uniform distribution.
+    Text is encoded by the longest token that fits, from the left.
+
+    >>> backend = ScriptedBackend([b"a", b"b"], {(0,): [0.25, 0.75]})
+    >>> backend.next_distribution(backend.encode("a")).token_ids.tolist()
+    [1, 0]
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[bytes],
+        script: Mapping[tuple[int, ...], Sequence[float]] | None = None,
+        *,
+        model_id: str = "scripted",
+        special: Sequence[int] = (),
+        bos_token_id: int | None = None,
+        end_token_ids: tuple[int, ...] = (),
+        context_length: int = 64,
+        chat: bool = False,
+    ) -> None:
+        self._vocabulary = tuple(vocabulary)
+        self._special = frozenset(special)
+        self._script = dict(script or {})
+        self.forwards = 0
+        self._distributions: dict[tuple[int, ...], Distribution] = {}
+        self.info = ModelInfo(
+            model_id=model_id,
+            vocab_size=len(self._vocabulary),
+            context_length=context_length,
+            tokenizer_family="other",
+            has_chat_template=chat,
+            bos_token_id=bos_token_id,
+            end_token_ids=end_token_ids,
+        )
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        check_text(text)
+        rest = text.encode()
+        bos = () if self.info.bos_token_id is None else (self.info.bos_token_id,)
+        token_ids: list[int] = []
+        while rest:
+            fits = [i for i, raw in enumerate(self._vocabulary) if raw and rest.startswith(raw)]
+            if not fits:
+                raise TextNotEncodable(
+                    f"no scripted token begins {rest[:8]!r}", position=len(text) - len(rest)
+                )
+            best = max(fits, key=lambda i: len(self._vocabulary[i]))
+            token_ids.append(best)
+            rest = rest[len(self._vocabulary[best]) :]
+        if not (bos or token_ids):
+            raise NothingToPredict("the prompt is empty and the model has no BOS token")
+        return bos + tuple(token_ids)
+
+    def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        if not self.info.has_chat_template:
+            raise NoChatTemplate(f"{self.info.model_id} has no chat template")
+        return self.encode("".join(message["content"] for message in messages))
+
+    def token(self, token_id: int) -> Token:
+        check_token_id(token_id, self.info)
+        return Token(token_id, self._vocabulary[token_id], token_id in self._special)
+
+    def next_distribution(self, prefix: tuple[int, ...]) -> Distribution:
+        check_prefix(prefix, self.info)
+        if prefix not in self._distributions:
+            self.forwards += 1
+            uniform = [1.0] * self.info.vocab_size
+            probabilities = np.asarray(self._script.get(prefix, uniform), dtype=np.float64)
+            with np.errstate(divide="ignore"):
+                logits = np.log(probabilities / probabilities.sum())
+            self._distributions[prefix] = Distribution.from_logits(logits)
+        return self._distributions[prefix]
+
+    def score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:
+        self.next_distribution(prefix)
+        scored = [ScoredToken(prefix[0])]
+        for end in range(1, len(prefix)):
+            scored.append(score_from(self.next_distribution(prefix[:end]), prefix[end]))
+        return tuple(scored)

@@ -1,0 +1,132 @@
+"""A chain of steps, and the trace it leaves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.parameters import check_real
+from explorer.decoding.step import Chain, StatefulStep, Step, step_name
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Stage:
+    """What one step did."""
+
+    step: Step
+    kept: Candidates
+    removed: NDArray[np.int64]  # (m,) token ids this step cut, most probable first
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One run of a chain: what it started from and what each step left and removed."""
+
+    distribution: Distribution
+    stages: tuple[Stage, ...]
+
+    @property
+    def final(self) -> Candidates:
+        """The survivors of the whole chain; the next token is drawn from these."""
+        return self.stages[-1].kept if self.stages else self.distribution.candidates
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:  # (V,) 0 where cut
+        """Final probability of every token, by token id; sums to 1."""
+        final = np.zeros(self.distribution.size)
+        final[self.final.token_ids] = self.final.probabilities
+        return final
+
+    @cached_property
+    def stages_that_cut(self) -> NDArray[np.int16]:  # (V,) -1 where nothing did
+        """Index of the stage that removed each token, by token id."""
+        cut = np.full(self.distribution.size, -1, dtype=np.int16)
+        for number, stage in enumerate(self.stages):
+            cut[stage.removed] = number
+        return cut
+
+    def cut_by(self, token_id: int) -> str | None:
+        """The JSON name of the step that removed this token; `None` if it survived.
+
+        >>> from explorer.decoding.truncation import TopK
+        >>> decode([3.0, 1.0, 2.0], [TopK(2)]).cut_by(1)
+        'top_k'
+        """
+        if not 0 <= token_id < self.distribution.size:
+            raise ValueError(
+                f"token_id must be from 0 to {self.distribution.size - 1}, got {token_id!r}"
+            )
+        number = int(self.stages_that_cut[token_id])
+        return None if number < 0 else step_name(self.stages[number].step)
+
+
+def decode(
+    logits: ArrayLike | Distribution, chain: Sequence[Step], context: Sequence[int] = ()
+) -> Trace:
+    """Apply the chain in order; each step sees what the one before it left.
+
+    `logits` is an array `(V,)`, or a `Distribution` that is sorted already. `context` is
+    the prefix's token ids, for the rules that look back. Raises `ValueError` for NaN, +inf
+    or no finite logit.
+
+    >>> from explorer.decoding.truncation import TopP
+    >>> trace = decode(np.log([0.5, 0.3, 0.2]), [TopP(0.7)])
+    >>> [(stage.step.label, stage.removed.tolist()) for stage in trace.stages]
+    [('top-p', [2])]
+    >>> trace.probabilities.round(3).tolist()
+    [0.625, 0.375, 0.0]
+    """
+    distribution = (
+        logits if isinstance(logits, Distribution) else Distribution.from_logits(logits)
+    )
+    candidates = distribution.candidates
+    stages = []
+    for step in chain:
+        kept = step(candidates, context)
+        stages.append(Stage(step, kept, _removed(candidates, kept)))
+        candidates = kept
+    return Trace(distribution, tuple(stages))
+
+
+def _removed(before: Candidates, after: Candidates) -> NDArray[np.int64]:
+    """Token ids in `before` and not in `after`, in the order of `before`."""
+    if len(after) == len(before):
+        return before.token_ids[:0]
+    if np.array_equal(after.token_ids, before.token_ids[: len(after)]):
+        return before.token_ids[len(after) :]  # a tail was cut, as most rules do: no copy
+    return before.token_ids[~np.isin(before.token_ids, after.token_ids)]
+
+
+def draw(trace: Trace, u: float) -> int:
+    """The token on which `u` in [0, 1) falls when the final distribution is laid out in rank order.
+
+    Inverse-transform sampling: the first token whose cumulative probability exceeds u.
+
+    >>> trace = decode(np.log([0.2, 0.5, 0.3]), [])
+    >>> [draw(trace, u) for u in (0.0, 0.49, 0.51, 0.79, 0.81)]
+    [1, 1, 2, 2, 0]
+    """
+    check_real("u", u, 0, 1)
+    if u == 1:
+        raise ValueError("u must be below 1, got 1")
+    final = trace.final
+    mass = final.probabilities.cumsum()
+    # Scaled by the last sum, which rounding leaves a hair away from 1: the last token keeps
+    # its full share, and a token of probability 0 is never drawn.
+    position = int(np.searchsorted(mass, u * mass[-1], side="right"))
+    return int(final.token_ids[position])
+
+
+def advance(chain: Chain, trace: Trace, token_id: int) -> Chain:
+    """The chain for the position after `token_id`.
+
+    Stateful steps get their next state; all others stay as they are. `trace` is what
+    `decode` gave for this chain.
+    """
+    return tuple(
+        step.advanced(stage, token_id) if isinstance(step, StatefulStep) else step
+        for step, stage in zip(chain, trace.stages, strict=True)
+    )

@@ -1,0 +1,40 @@
+"""Checks on the parameters of steps: one place, one kind of error."""
+
+import math
+from typing import Any
+
+
+class ParameterError(ValueError):
+    """A parameter is out of its range or of the wrong type.
+
+    Carries what was wrong, so that a screen can say it in any language.
+    """
+
+    def __init__(self, parameter: str, value: object, allowed: str) -> None:
+        super().__init__(f"{parameter} must be {allowed}, got {value!r}")
+        self.parameter = parameter
+        self.value = value
+        self.allowed = allowed
+
+
+def check_real(parameter: str, value: Any, low: float, high: float = math.inf) -> None:
+    """`low <= value <= high`, finite, and a number (a bool is not one).
+
+    >>> check_real("p", 1.5, 0, 1)
+    Traceback (most recent call last):
+    explorer.decoding.parameters.ParameterError: p must be a number from 0 to 1, got 1.5
+    """
+    bounds = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
+    allowed = f"a number {bounds}" if math.isfinite(high) else f"a finite number {bounds}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ParameterError(parameter, value, allowed)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ParameterError(parameter, value, allowed)
+    if not low <= value <= high:
+        raise ParameterError(parameter, value, allowed)
+
+
+def check_count(parameter: str, value: Any, low: int = 0, high: int = 2**31 - 1) -> None:
+    """A whole number from `low` to `high`; a bool or a float is refused."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ParameterError(parameter, value, f"a whole number from {low} to {high}")

@@ -1,0 +1,84 @@
+"""The ranked next-token table of a trace: what is shown, and the mass of what is not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from explorer.decoding.chain import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class RankedToken:
+    """One candidate: raw is before the chain, at temperature 1; final is after it."""
+
+    rank: int  # in the raw distribution; 1 is the most probable
+    token_id: int
+    logit: float
+    raw_probability: float
+    probability: float  # final; 0 where cut
+    cut_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The first rows by final, then raw probability, and the rest as one."""
+
+    rows: tuple[RankedToken, ...]
+    kept: int  # candidates that survived the chain
+    kept_raw_probability: float  # raw mass of those
+    other_count: int
+    other_raw_probability: float
+    other_probability: float
+
+
+def rank_candidates(trace: Trace, count: int) -> Ranking:
+    """The `count` most probable candidates; those that were cut come after all survivors.
+
+    >>> from explorer.decoding.truncation import TopK
+    >>> from explorer.decoding.chain import decode
+    >>> ranking = rank_candidates(decode(np.log([0.5, 0.2, 0.3]), [TopK(2)]), 3)
+    >>> [(row.token_id, round(row.probability, 3), row.cut_by) for row in ranking.rows]
+    [(0, 0.625, None), (2, 0.375, None), (1, 0.0, 'top_k')]
+    """
+    distribution, final = trace.distribution, trace.final
+    positions = distribution.positions
+    shown_final = final.token_ids[:count]
+    # Among the first len(final) + count tokens at least `count` were cut, if so many were.
+    head = distribution.token_ids[: len(final) + count] if count > len(final) else None
+    shown_cut = (
+        head[trace.stages_that_cut[head] >= 0][: count - len(final)]
+        if head is not None
+        else shown_final[:0]
+    )
+    token_ids = np.concatenate((shown_final, shown_cut))
+    places = positions[token_ids]
+    raw = distribution.probabilities[places]
+    probabilities = np.concatenate(
+        (final.probabilities[: len(shown_final)], np.zeros(len(shown_cut)))
+    )
+    rows = tuple(
+        RankedToken(rank, token_id, logit, raw_probability, probability, trace.cut_by(token_id))
+        for rank, token_id, logit, raw_probability, probability in zip(
+            (places + 1).tolist(),
+            token_ids.tolist(),
+            distribution.logits[places].tolist(),
+            raw.tolist(),
+            probabilities.tolist(),
+            strict=True,
+        )
+    )
+    return Ranking(
+        rows=rows,
+        kept=len(final),
+        kept_raw_probability=_kept_mass(trace),
+        other_count=distribution.size - len(rows),
+        other_raw_probability=max(0.0, 1.0 - float(raw.sum())),
+        other_probability=max(0.0, 1.0 - float(probabilities.sum())),
+    )
+
+
+def _kept_mass(trace: Trace) -> float:
+    distribution, final = trace.distribution, trace.final
+    if len(final) == len(distribution.token_ids):
+        return distribution.coverage
+    return float(distribution.probabilities[distribution.positions[final.token_ids]].sum())

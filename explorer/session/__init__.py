@@ -1,0 +1,23 @@
+"""One user's exploration, as values that never change."""
+
+from explorer.session.generation import Drawn, continue_text, draw_next
+from explorer.session.reading import Candidate, PathToken, Reading, read, read_candidates, read_path
+from explorer.session.session import Prompt, Session
+from explorer.session.tree import How, Node, Tree
+
+__all__ = [
+    "Candidate",
+    "Drawn",
+    "How",
+    "Node",
+    "PathToken",
+    "Prompt",
+    "Reading",
+    "Session",
+    "Tree",
+    "continue_text",
+    "draw_next",
+    "read",
+    "read_candidates",
+    "read_path",
+]

@@ -1,0 +1,69 @@
+"""The tokens chosen so far, and the ones chosen before going back."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+How = Literal["picked", "greedy", "sampled", "typed"]
+
+ROOT = 0  # the prompt itself: a place to stand, not a token
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One token after its parent."""
+
+    node_id: int  # from 1; 0 is the prompt
+    parent_id: int
+    token_id: int
+    how: How
+    u: float | None = None  # the draw that chose it, where it was sampled
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """All continuations of a prompt that were tried, and where the reader stands.
+
+    Node n is `nodes[n - 1]`. Every operation returns a new tree; nothing is ever removed.
+
+    >>> tree = Tree(prompt=(7, 8)).grown(3, "picked").grown(4, "greedy")
+    >>> tree.prefix, tree.at_depth(1).grown(5, "picked").prefix
+    ((7, 8, 3, 4), (7, 8, 3, 5))
+    """
+
+    prompt: tuple[int, ...]
+    nodes: tuple[Node, ...] = ()
+    cursor: int = ROOT
+
+    @property
+    def path(self) -> tuple[Node, ...]:
+        """The nodes from the prompt to the cursor."""
+        nodes = []
+        node_id = self.cursor
+        while node_id != ROOT:
+            node = self.nodes[node_id - 1]
+            nodes.append(node)
+            node_id = node.parent_id
+        return tuple(reversed(nodes))
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The token ids that the model sees at the cursor."""
+        return self.prompt + tuple(node.token_id for node in self.path)
+
+    def children(self, node_id: int) -> tuple[Node, ...]:
+        return tuple(node for node in self.nodes if node.parent_id == node_id)
+
+    def grown(self, token_id: int, how: How, u: float | None = None) -> "Tree":
+        """Append a token at the cursor and go there; the same choice again is the same node."""
+        for child in self.children(self.cursor):
+            if (child.token_id, child.how, child.u) == (token_id, how, u):
+                return replace(self, cursor=child.node_id)
+        node = Node(len(self.nodes) + 1, self.cursor, token_id, how, u)
+        return replace(self, nodes=(*self.nodes, node), cursor=node.node_id)
+
+    def at_depth(self, depth: int) -> "Tree":
+        """Go back along the path until `depth` tokens follow the prompt."""
+        path = self.path
+        if not 0 <= depth <= len(path):
+            raise ValueError(f"depth must be from 0 to {len(path)}, got {depth!r}")
+        return replace(self, cursor=path[depth - 1].node_id if depth else ROOT)

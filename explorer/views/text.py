@@ -1,0 +1,82 @@
+"""Bytes as text that can be read: nothing invisible, nothing lost, never "�"."""
+
+import unicodedata
+from collections.abc import Iterator
+
+VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "\x7f": "␡", "\ufffd": "⟨U+FFFD⟩"}
+
+
+def printable(raw: bytes, *, special: bool = False) -> str:
+    """A token as it is shown: every character visible, bytes that are no character in hex.
+
+    >>> printable(b" the"), printable(b"\\n\\t\\x00"), printable("日".encode()[:2])
+    ('␣the', '⏎⇥␀', '⟨E6 97⟩')
+    """
+    if special:
+        return raw.decode(errors="backslashreplace") or "⟨unused⟩"
+    shown = []
+    for character, broken in split_characters(raw):
+        shown.append(_visible(character) if character else _hex(broken))
+    text = "".join(shown)
+    # A combining mark would hang on whatever stands before the token.
+    return f"◌{text}" if text and unicodedata.combining(text[0]) else text
+
+
+def plain_text(raws: Iterator[bytes] | list[bytes]) -> str:
+    """Tokens as the text they spell; only bytes that are no character stay in hex."""
+    return "".join(
+        character or _hex(broken) for character, broken in split_characters(b"".join(raws))
+    )
+
+
+def split_characters(raw: bytes) -> Iterator[tuple[str, bytes]]:
+    """The UTF-8 characters of `raw` in order; a run of bytes that are none comes as ("", bytes).
+
+    >>> list(split_characters("é".encode() + b"\\xe3\\x81"))
+    [('é', b''), ('', b'\\xe3\\x81')]
+    """
+    start = 0
+    while start < len(raw):
+        try:
+            yield from ((character, b"") for character in raw[start:].decode())
+            return
+        except UnicodeDecodeError as error:
+            good, bad = start + error.start, start + error.end
+            yield from ((character, b"") for character in raw[start:good].decode())
+            while bad < len(raw) and 0x80 <= raw[bad] < 0xC0:
+                bad += 1  # stray continuation bytes belong to the same run
+            yield "", raw[good:bad]
+            start = bad
+
+
+def is_whole(raw: bytes) -> bool:
+    """Whether the bytes are complete characters."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def may_grow_whole(raw: bytes) -> bool:
+    """Whether more bytes could complete the last character."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return False
+
+
+def _visible(character: str) -> str:
+    if character in VISIBLE:
+        return VISIBLE[character]
+    if ord(character) < 0x20:
+        return chr(0x2400 + ord(character))  # the Unicode picture of a control character
+    # Other controls, format characters, wide spaces, private and unassigned ones: by number.
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"):
+        return f"⟨U+{ord(character):04X}⟩"
+    return character
+
+
+def _hex(raw: bytes) -> str:
+    return f"⟨{raw.hex(' ').upper()}⟩"
