@@ -2,6 +2,7 @@
 
 from explorer.session.generation import Drawn, continue_text, draw_next
 from explorer.session.reading import Candidate, PathToken, Reading, read, read_candidates, read_path
+from explorer.session.scoring import bits_per_byte, perplexity
 from explorer.session.session import Prompt, Session
 from explorer.session.tree import How, Node, Tree
 
@@ -15,8 +16,10 @@ __all__ = [
     "Reading",
     "Session",
     "Tree",
+    "bits_per_byte",
     "continue_text",
     "draw_next",
+    "perplexity",
     "read",
     "read_candidates",
     "read_path",

@@ -74,6 +74,10 @@ class Session:
         """Go back until `depth` tokens follow the prompt."""
         return self._moved(replace(self.now, tree=self.now.tree.at_depth(depth)))
 
+    def reset(self) -> "Session":
+        """Back to the prompt alone, with no branch kept; undo still brings all of it back."""
+        return self._moved(replace(self.now, tree=Tree(self.now.tree.prompt)))
+
     def undo(self) -> "Session":
         if not self.past:
             return self

@@ -1,0 +1,74 @@
+"""Next-Token Explorer: `python app.py`, then open http://127.0.0.1:7860."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from explorer.backends import BackendError, LocalModels
+from explorer.backends.catalogue import CATALOGUE, DEFAULT_MODEL
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "next-token-explorer"
+
+
+def settings(arguments: list[str]) -> argparse.Namespace:
+    """Command line over environment over defaults."""
+    names = ", ".join(CATALOGUE)
+    parser = argparse.ArgumentParser(
+        prog="python app.py",
+        description="See how a language model picks its next token.",
+        epilog="Each option can be given by the environment variable named with it.",
+    )
+
+    def option(flag: str, default: object, explanation: str, **more: object) -> None:
+        variable = "EXPLORER_" + flag.strip("-").replace("-", "_").upper()
+        parser.add_argument(
+            flag,
+            default=os.environ.get(variable) or default,
+            help=f"{explanation} [{variable}]",
+            **more,  # type: ignore[arg-type]
+        )
+
+    option("--model", DEFAULT_MODEL, f"model to start with: {names}, a Hub id, a folder or a .gguf file")
+    option("--host", None, "address to listen on; 0.0.0.0 for all (default: 127.0.0.1)")
+    option("--port", None, "port to listen on (default: 7860 or the next free one)", type=int)
+    option("--models-dir", CACHE, "cache folder for fetched models (default: %(default)s)", type=Path)
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        default=os.environ.get("EXPLORER_SHARE", "").lower() in ("1", "true", "yes"),
+        help="make a temporary public address through Gradio's servers [EXPLORER_SHARE=1]",
+    )
+    parser.add_argument(
+        "--public",
+        action="store_true",
+        default=bool(os.environ.get("SPACE_ID")) or os.environ.get("EXPLORER_PUBLIC") == "1",
+        help="offer only the models of the catalogue; set on a Hugging Face Space [EXPLORER_PUBLIC=1]",
+    )
+    option("--memory", 2048, "MiB for remembered distributions and KV caches (default: 2048)", type=int)
+    return parser.parse_args(arguments)
+
+
+chosen = settings(sys.argv[1:] if __name__ == "__main__" else [])
+try:
+    models = LocalModels(
+        chosen.models_dir,
+        chosen.model,
+        public=chosen.public,
+        budget_bytes=chosen.memory * 2**20,
+    )
+except BackendError as error:
+    sys.exit(f"app.py: {error}")
+models.request(chosen.model)  # loads in the background while Gradio, below, is imported
+
+from explorer.ui import LAUNCH_OPTIONS, build_ui  # noqa: E402
+
+demo = build_ui(models)
+
+if __name__ == "__main__":
+    demo.launch(
+        server_name=chosen.host,
+        server_port=chosen.port,
+        share=chosen.share,
+        **LAUNCH_OPTIONS,
+    )

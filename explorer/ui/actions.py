@@ -1,0 +1,152 @@
+"""What the page can ask for. Each action: check, call the session, show."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from explorer.backends.base import Backend, BackendError, Models
+from explorer.decoding.parameters import ParameterError
+from explorer.session import Prompt, Session, read
+from explorer.ui import arguments
+from explorer.ui.messages import Refused, error_facts
+from explorer.ui.payload import status_payload, table_payload, view_payload
+from explorer.ui.store import KEY, Slot, SessionStore
+from explorer.views.files import session_file, table_csv
+from explorer.views.text import plain_text
+
+Request = Mapping[str, Any]
+Payload = dict[str, Any]
+Then = Callable[[Session, Backend, Request], Session]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What every request says besides its action."""
+
+    top_n: int
+    whole_strip: bool
+
+
+class Actions:
+    """Answers the page. Never raises for what a client sends: errors are answers, too."""
+
+    def __init__(self, models: Models, store: SessionStore) -> None:
+        self._models = models
+        self._store = store
+        self._steps: dict[str, Then] = {
+            "step": lambda session, backend, data: session.step(backend, joined=_joined(data)),
+            "sample": lambda session, backend, data: session.sample(backend, joined=_joined(data)),
+            "pick": _pick,
+            "rewind": _rewind,
+            "undo": lambda session, backend, data: session.undo(),
+            "redo": lambda session, backend, data: session.redo(),
+            "reset": lambda session, backend, data: session.reset(),
+            "settings": _settings,
+            "open": lambda session, backend, data: session,
+        }
+
+    def act(self, data: Any) -> Payload:
+        """One request of the page: `{action, key, top_n, whole_strip, …}` to `{ok}` or `{error}`."""
+        try:
+            if not isinstance(data, Mapping):
+                raise ParameterError("request", arguments.short(data), "an object")
+            action = data.get("action")
+            if action == "status":
+                return {"ok": {"status": self._status(data)}}
+            key = data.get("key")
+            if not isinstance(key, str) or not KEY.fullmatch(key):
+                raise ParameterError("key", arguments.short(key), "a UUID")
+            slot = self._store.slot(key)
+            with slot.lock:
+                return {"ok": self._answer(action, slot, data)}
+        except (BackendError, ParameterError, Refused) as error:
+            return {"error": error_facts(error)}
+
+    def _answer(self, action: Any, slot: Slot, data: Request) -> Payload:
+        asked = Asked(
+            arguments.count_argument("top_n", data.get("top_n", 50), 5, arguments.MAX_ROWS),
+            arguments.flag_argument("whole_strip", data.get("whole_strip", False)),
+        )
+        if action == "ask":
+            return self._ask(slot, data, asked)
+        if slot.session is None:
+            raise Refused("session_gone")
+        if action in self._steps:
+            return self._follow(slot, self._steps[action], data, asked, action)
+        if action in ("csv", "json", "text"):
+            return {action: self._file(slot.session, action, asked)}
+        raise ParameterError("action", arguments.short(action), "an action of the page")
+
+    def _ask(self, slot: Slot, data: Request, asked: Asked) -> Payload:
+        """A prompt; for a model that is not loaded yet, how far it is."""
+        model = arguments.text_argument("model", data.get("model") or self._models.default)
+        prompt = Prompt(
+            arguments.text_argument("prompt", data.get("prompt")),
+            arguments.flag_argument("chat", data.get("chat", False)),
+        )
+        status = self._models.request(model)
+        if status.phase != "ready":
+            return {"status": status_payload(model, status)}
+        backend = self._models.get(model)
+        session = slot.session
+        if session is None:
+            session = Session.start(model, backend, prompt)
+        else:
+            session = session.ask(model, backend, prompt)
+        session = _settings(session, backend, data)
+        return self._show(slot, session, backend, asked, only_table=False)
+
+    def _follow(
+        self, slot: Slot, then: Then, data: Request, asked: Asked, action: str
+    ) -> Payload:
+        assert slot.session is not None
+        backend = self._models.get(slot.session.now.model)
+        session = then(slot.session, backend, data)
+        if session.now.model != slot.session.now.model:  # undo may go back to another model
+            backend = self._models.get(session.now.model)
+        return self._show(slot, session, backend, asked, only_table=action == "settings")
+
+    def _show(
+        self, slot: Slot, session: Session, backend: Backend, asked: Asked, *, only_table: bool
+    ) -> Payload:
+        """Read the session and, once that went well, keep it: a failure leaves the old one."""
+        reading = read(session, backend, asked.top_n)
+        slot.session = session
+        if only_table:
+            return {"table": table_payload(reading)}
+        return {"view": view_payload(reading, whole_strip=asked.whole_strip)}
+
+    def _file(self, session: Session, kind: str, asked: Asked) -> str:
+        reading = read(session, self._models.get(session.now.model), asked.top_n)
+        if kind == "csv":
+            return table_csv(reading.candidates)
+        if kind == "json":
+            return json.dumps(session_file(reading), ensure_ascii=False, indent=1)
+        return plain_text([token.raw for token in reading.path if not token.special])
+
+    def _status(self, data: Request) -> Payload:
+        model = arguments.text_argument("model", data.get("model") or self._models.default)
+        return status_payload(model, self._models.status(model))
+
+
+def _joined(data: Request) -> bool:
+    return arguments.flag_argument("joined", data.get("joined", False))
+
+
+def _pick(session: Session, backend: Backend, data: Request) -> Session:
+    high = backend.info.vocab_size - 1
+    return session.pick(
+        backend, arguments.count_argument("token_id", data.get("token_id"), 0, high)
+    )
+
+
+def _rewind(session: Session, backend: Backend, data: Request) -> Session:
+    high = len(session.now.tree.path)
+    return session.rewind(arguments.count_argument("depth", data.get("depth"), 0, high))
+
+
+def _settings(session: Session, backend: Backend, data: Request) -> Session:
+    chain = arguments.chain_argument(data["chain"]) if "chain" in data else session.chain
+    seed = arguments.seed_argument(data["seed"]) if "seed" in data else session.seed
+    return replace(session, chain=chain, seed=seed)

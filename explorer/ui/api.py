@@ -1,0 +1,208 @@
+"""The named endpoints for scripts: JSON in, JSON out, exact errors."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+
+from explorer.backends.base import (
+    Backend,
+    BackendError,
+    ContextTooLong,
+    Models,
+    check_token_id,
+)
+from explorer.decoding import decode
+from explorer.decoding.parameters import ParameterError
+from explorer.session import bits_per_byte, continue_text, perplexity, read_candidates
+from explorer.ui import arguments
+from explorer.ui.zero_gpu import on_gpu
+from explorer.views.table import finite, other_row, table_rows
+from explorer.views.text import plain_text, printable
+
+MAX_TOP_N = 5000
+MAX_TOKENS = 1000
+Messages = list[dict[str, str]]
+
+
+class Api:
+    """The four endpoints. A prefix is given by exactly one of prompt, messages and prefix_ids."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def tokenize(
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        prefix_ids: list[int] | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """The token ids of a prefix, and the bytes of each."""
+        name, backend = self._backend(model)
+        prefix = self._prefix(backend, prompt, messages, prefix_ids)
+        return {"model": name, "tokens": [_token(backend, token_id) for token_id in prefix]}
+
+    def next_tokens(
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        prefix_ids: list[int] | None = None,
+        model: str | None = None,
+        chain: list[dict[str, Any]] | str = "pure",
+        top_n: int = 50,
+    ) -> dict[str, Any]:
+        """The ranked next-token table, before and after a decoding chain."""
+        steps = arguments.chain_argument(chain)
+        count = arguments.count_argument("top_n", top_n, 1, MAX_TOP_N)
+        name, backend = self._backend(model)
+        prefix = self._prefix(backend, prompt, messages, prefix_ids)
+        distribution = backend.next_distribution(prefix)
+        trace = decode(distribution, steps, prefix)
+        ranking, candidates = read_candidates(backend, trace, count)
+        return {
+            "model": name,
+            "prefix_ids": list(prefix),
+            "entropy": distribution.entropy,
+            "coverage": distribution.coverage,
+            "kept": ranking.kept,
+            "other": other_row(ranking),
+            "rows": table_rows(candidates),
+        }
+
+    def generate(
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        prefix_ids: list[int] | None = None,
+        model: str | None = None,
+        chain: list[dict[str, Any]] | str = "pure",
+        seed: int = 0,
+        max_tokens: int = 20,
+    ) -> dict[str, Any]:
+        """Draw tokens one after another, with everything that led to each."""
+        steps = arguments.chain_argument(chain)
+        seed = arguments.seed_argument(seed)
+        count = arguments.count_argument("max_tokens", max_tokens, 1, MAX_TOKENS)
+        name, backend = self._backend(model)
+        prefix = self._prefix(backend, prompt, messages, prefix_ids)
+        tokens, raws, stop = [], [], "context_full"
+        for drawn in continue_text(backend, prefix, steps, seed, count):
+            token = _token(backend, drawn.token_id)
+            tokens.append(
+                {
+                    **{key: token[key] for key in ("token_id", "text", "bytes_hex")},
+                    "raw_probability": drawn.raw_probability,
+                    "probability": drawn.probability,
+                    "rank": drawn.rank,
+                    "entropy": drawn.entropy,
+                    "u": drawn.u,
+                }
+            )
+            raws.append(b"" if token["special"] else bytes.fromhex(token["bytes_hex"]))
+            if drawn.token_id in backend.info.end_token_ids:
+                stop = "end_of_text"
+        if stop != "end_of_text" and len(tokens) == count:
+            stop = "max_tokens"
+        return {
+            "model": name,
+            "prefix_ids": list(prefix),
+            "stop_reason": stop,
+            "tokens": tokens,
+            "text": plain_text(raws),
+        }
+
+    def score(
+        self,
+        prompt: str | None = None,
+        messages: Messages | None = None,
+        prefix_ids: list[int] | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """How likely the model finds each token of a text, and the text as a whole."""
+        name, backend = self._backend(model)
+        prefix = self._prefix(backend, prompt, messages, prefix_ids)
+        scored = backend.score(prefix)
+        tokens = [
+            {
+                **{key: _token(backend, token.token_id)[key] for key in ("token_id", "text")},
+                "logprob": None if token.logprob is None else finite(token.logprob),
+                "rank": token.rank,
+                "entropy": token.entropy,
+            }
+            for token in scored
+        ]
+        return {
+            "model": name,
+            "tokens": tokens,
+            "perplexity": perplexity(scored),
+            "bits_per_byte": bits_per_byte(backend, scored),
+        }
+
+    def _backend(self, model: Any) -> tuple[str, Backend]:
+        name = self._models.default if model is None else arguments.text_argument("model", model)
+        return name, self._models.get(name)
+
+    def _prefix(
+        self, backend: Backend, prompt: Any, messages: Any, prefix_ids: Any
+    ) -> tuple[int, ...]:
+        given = [
+            name
+            for name, value in (
+                ("prompt", prompt),
+                ("messages", messages),
+                ("prefix_ids", prefix_ids),
+            )
+            if value is not None
+        ]
+        if len(given) != 1:
+            raise ParameterError(
+                "the prefix", given, "given by exactly one of prompt, messages and prefix_ids"
+            )
+        if prompt is not None:
+            prefix = backend.encode(arguments.text_argument("prompt", prompt))
+        elif messages is not None:
+            prefix = backend.encode_chat(arguments.messages_argument(messages))
+        else:
+            prefix = arguments.ids_argument("prefix_ids", prefix_ids)
+            for token_id in prefix:
+                check_token_id(token_id, backend.info)
+        if len(prefix) > backend.info.context_length:
+            raise ContextTooLong(len(prefix), backend.info.context_length)
+        return prefix
+
+
+def _token(backend: Backend, token_id: int) -> dict[str, Any]:
+    token = backend.token(token_id)
+    return {
+        "token_id": token_id,
+        "text": printable(token.raw, special=token.special),
+        "bytes_hex": token.raw.hex(),
+        "special": token.special,
+    }
+
+
+def named_errors(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """What went wrong as the endpoint's answer: a message, never a stack trace."""
+
+    @wraps(endpoint)
+    def answered(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return endpoint(*args, **kwargs)
+        except (BackendError, ParameterError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return answered
+
+
+def add_endpoints(models: Models) -> None:
+    """Register the endpoints with the surrounding `gr.Blocks`."""
+    api = Api(models)
+    for endpoint in (api.tokenize, api.next_tokens, api.generate, api.score):
+        gr.api(
+            on_gpu(named_errors(endpoint)),
+            api_name=endpoint.__name__,
+            api_description=endpoint.__doc__,
+            concurrency_limit=4,
+        )

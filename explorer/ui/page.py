@@ -1,0 +1,65 @@
+"""The page: one custom component with a static template, drawn from JSON by its own script.
+
+Rule: no text of a token or a user ever enters a template. Gradio's templates run what they
+find in data; the script only ever writes `textContent`.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import gradio as gr
+
+from explorer.backends.base import Models
+from explorer.ui.messages import ASSETS, LANGUAGES, texts
+from explorer.ui.payload import choice_payload
+
+SCRIPTS = (
+    "format.js",
+    "dom.js",
+    "transport.js",
+    "strip.js",
+    "table.js",
+    "chart.js",
+    "controls.js",
+    "prompt.js",
+    "keys.js",
+    "main.js",
+)
+STYLES = ("theme.css", "layout.css", "parts.css")
+
+
+class Page(gr.HTML):
+    """The explorer; `act` answers its requests."""
+
+    def __init__(self, models: Models, act: Callable[[Any], Any]) -> None:
+        super().__init__(
+            json.dumps(_setup(models)),
+            html_template=_asset("page.html"),
+            css_template="\n".join(_asset(f"css/{name}") for name in STYLES),
+            js_on_load="\n".join(_asset(f"js/{name}") for name in SCRIPTS),
+            apply_default_css=False,
+            elem_id="explorer",
+            server_functions=[act],
+        )
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+def _setup(models: Models) -> dict[str, Any]:
+    """What the script needs once: texts, models, examples."""
+    return {
+        "texts": {language: texts(language) for language in LANGUAGES},
+        "models": [choice_payload(choice) for choice in models.choices()],
+        "default_model": models.default,
+        "public": models.public,
+        "examples": json.loads(_asset("examples.json")),
+        "strategies": json.loads(_asset("strategies.json")),
+    }
+
+
+@cache
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text("utf-8")

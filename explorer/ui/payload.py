@@ -1,0 +1,81 @@
+"""A reading as the JSON that the page draws."""
+
+from typing import Any
+
+from explorer.backends.base import LoadStatus, ModelChoice
+from explorer.decoding import chain_to_json, uniform
+from explorer.session import Reading
+from explorer.ui.messages import error_facts
+from explorer.views.chart import chart_data
+from explorer.views.strip import pending_bytes, strip_chips
+from explorer.views.table import completions, other_row, summary, table_rows
+
+STRIP_TOKENS = 400  # the last tokens of a long path; the page asks for all of them on demand
+
+
+def table_payload(reading: Reading) -> dict[str, Any]:
+    """What a slider changes."""
+    rows = table_rows(reading.candidates)
+    pending = pending_bytes(reading.path)
+    if pending:
+        for row, completes in zip(rows, completions(reading.candidates, pending), strict=True):
+            row["completes"] = completes
+    return {
+        "rows": rows,
+        "other": other_row(reading.ranking),
+        "summary": summary(reading.trace, reading.ranking),
+        "chart": chart_data(reading.candidates, reading.ranking.kept),
+        "chain": chain_to_json(reading.session.chain),
+        "seed": reading.session.seed,
+        "u": uniform(reading.session.seed, len(reading.path)),
+    }
+
+
+def view_payload(reading: Reading, *, whole_strip: bool) -> dict[str, Any]:
+    """Everything."""
+    session, info = reading.session, reading.info
+    start = 0 if whole_strip else max(0, len(reading.path) - STRIP_TOKENS)
+    return {
+        **table_payload(reading),
+        "model": {
+            "name": session.now.model,
+            "vocab_size": info.vocab_size,
+            "context_length": info.context_length,
+            "family": info.tokenizer_family,
+            "chat": info.has_chat_template,
+            "licence": info.licence,
+            "dtype": info.dtype,
+            "device": info.device,
+        },
+        "prompt": {"text": session.now.prompt.text, "chat": session.now.prompt.chat},
+        "length": len(reading.path),
+        "prompt_length": len(session.now.tree.prompt),
+        "chips": strip_chips(reading.path, start),
+        "chips_from": start,
+        "stop": reading.stop,
+        "can_undo": bool(session.past),
+        "can_redo": bool(session.future),
+    }
+
+
+def choice_payload(choice: ModelChoice) -> dict[str, Any]:
+    return {
+        "name": choice.name,
+        "title": choice.title,
+        "parameters": choice.parameters,
+        "languages": list(choice.languages),
+        "licence": choice.licence,
+        "licence_url": choice.licence_url,
+        "needs_hub": choice.needs_hub,
+        "download_bytes": choice.download_bytes,
+    }
+
+
+def status_payload(name: str, status: LoadStatus) -> dict[str, Any]:
+    return {
+        "model": name,
+        "phase": status.phase,
+        "done_bytes": status.done_bytes,
+        "total_bytes": status.total_bytes,
+        "error": error_facts(status.error) if status.error else None,
+    }
