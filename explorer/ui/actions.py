@@ -11,7 +11,8 @@ from explorer.session import Prompt, Session, read
 from explorer.ui import arguments
 from explorer.ui.messages import Refused, error_facts
 from explorer.ui.payload import status_payload, table_payload, view_payload
-from explorer.ui.store import KEY, Slot, SessionStore
+from explorer.ui.store import KEY, SessionStore
+from explorer.ui.zero_gpu import on_gpu
 from explorer.views.files import session_file, table_csv
 from explorer.views.text import plain_text
 
@@ -34,6 +35,7 @@ class Actions:
     def __init__(self, models: Models, store: SessionStore) -> None:
         self._models = models
         self._store = store
+        self._compute = on_gpu(self._answer)
         self._steps: dict[str, Then] = {
             "step": lambda session, backend, data: session.step(backend, joined=_joined(data)),
             "sample": lambda session, backend, data: session.sample(backend, joined=_joined(data)),
@@ -51,34 +53,40 @@ class Actions:
         try:
             if not isinstance(data, Mapping):
                 raise ParameterError("request", arguments.short(data), "an object")
-            action = data.get("action")
-            if action == "status":
+            if data.get("action") == "status":
                 return {"ok": {"status": self._status(data)}}
             key = data.get("key")
             if not isinstance(key, str) or not KEY.fullmatch(key):
                 raise ParameterError("key", arguments.short(key), "a UUID")
             slot = self._store.slot(key)
             with slot.lock:
-                return {"ok": self._answer(action, slot, data)}
+                # A failure leaves the session as it was.
+                answer, slot.session = self._compute(slot.session, data)
+            return {"ok": answer}
         except (BackendError, ParameterError, Refused) as error:
             return {"error": error_facts(error)}
 
-    def _answer(self, action: Any, slot: Slot, data: Request) -> Payload:
+    def _answer(self, session: Session | None, data: Request) -> tuple[Payload, Session | None]:
+        """The answer and the session after it; touches nothing else, so any process can run it."""
+        action = data.get("action")
         asked = Asked(
             arguments.count_argument("top_n", data.get("top_n", 50), 5, arguments.MAX_ROWS),
             arguments.flag_argument("whole_strip", data.get("whole_strip", False)),
         )
         if action == "ask":
-            return self._ask(slot, data, asked)
-        if slot.session is None:
+            return self._ask(session, data, asked)
+        if session is None:
             raise Refused("session_gone")
         if action in self._steps:
-            return self._follow(slot, self._steps[action], data, asked, action)
+            backend = self._models.get(session.now.model)
+            return self._show(self._steps[action](session, backend, data), asked, action)
         if action in ("csv", "json", "text"):
-            return {action: self._file(slot.session, action, asked)}
+            return {action: self._file(session, action, asked)}, session
         raise ParameterError("action", arguments.short(action), "an action of the page")
 
-    def _ask(self, slot: Slot, data: Request, asked: Asked) -> Payload:
+    def _ask(
+        self, session: Session | None, data: Request, asked: Asked
+    ) -> tuple[Payload, Session | None]:
         """A prompt; for a model that is not loaded yet, how far it is."""
         model = arguments.text_argument("model", data.get("model") or self._models.default)
         prompt = Prompt(
@@ -87,35 +95,19 @@ class Actions:
         )
         status = self._models.request(model)
         if status.phase != "ready":
-            return {"status": status_payload(model, status)}
+            return {"status": status_payload(model, status)}, session
         backend = self._models.get(model)
-        session = slot.session
         if session is None:
             session = Session.start(model, backend, prompt)
         else:
             session = session.ask(model, backend, prompt)
-        session = _settings(session, backend, data)
-        return self._show(slot, session, backend, asked, only_table=False)
+        return self._show(_settings(session, backend, data), asked, "ask")
 
-    def _follow(
-        self, slot: Slot, then: Then, data: Request, asked: Asked, action: str
-    ) -> Payload:
-        assert slot.session is not None
-        backend = self._models.get(slot.session.now.model)
-        session = then(slot.session, backend, data)
-        if session.now.model != slot.session.now.model:  # undo may go back to another model
-            backend = self._models.get(session.now.model)
-        return self._show(slot, session, backend, asked, only_table=action == "settings")
-
-    def _show(
-        self, slot: Slot, session: Session, backend: Backend, asked: Asked, *, only_table: bool
-    ) -> Payload:
-        """Read the session and, once that went well, keep it: a failure leaves the old one."""
-        reading = read(session, backend, asked.top_n)
-        slot.session = session
-        if only_table:
-            return {"table": table_payload(reading)}
-        return {"view": view_payload(reading, whole_strip=asked.whole_strip)}
+    def _show(self, session: Session, asked: Asked, action: str) -> tuple[Payload, Session]:
+        reading = read(session, self._models.get(session.now.model), asked.top_n)
+        if action == "settings":
+            return {"table": table_payload(reading)}, session
+        return {"view": view_payload(reading, whole_strip=asked.whole_strip)}, session
 
     def _file(self, session: Session, kind: str, asked: Asked) -> str:
         reading = read(session, self._models.get(session.now.model), asked.top_n)

@@ -14,7 +14,6 @@ from explorer.ui.actions import Actions
 from explorer.ui.api import add_endpoints
 from explorer.ui.page import Page
 from explorer.ui.store import SessionStore
-from explorer.ui.zero_gpu import on_gpu
 
 TITLE = "Next-Token Explorer"
 
@@ -32,11 +31,11 @@ def build_ui(models: Models) -> gr.Blocks:
     models.request(models.default)
     actions = Actions(models, SessionStore())
 
-    def act(data: Any) -> Any:
+    def act(data: Any) -> Any:  # Gradio marks the function, which a method does not allow
         return actions.act(data)
 
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as demo:
-        Page(models, on_gpu(act))
+        Page(models, act)
         add_endpoints(models)
     demo.queue(api_open=False, max_size=64)
     return demo

@@ -1,0 +1,70 @@
+// Elements. Texts from anywhere are only ever set as textContent or attributes.
+const el = Object.fromEntries([...element.querySelectorAll('[data-el]')].map(node => [node.dataset.el, node]));
+
+// The page is all there is: Gradio's own margins around it go.
+for (let node = element; node && node !== document.body; node = node.parentElement) node.style.padding = '0';
+
+function make(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+
+function translatePage() {
+  el.root.lang = language;
+  document.documentElement.lang = language;
+  document.title = t('title');
+  for (const [attribute, set] of [
+    ['t', (node, text) => setText(node, text)],
+    ['tPlaceholder', (node, text) => { node.placeholder = text; }],
+    ['tLabel', (node, text) => node.setAttribute('aria-label', text)],
+    ['tTitle', (node, text) => { node.title = text; }],
+  ]) {
+    const selector = '[data-' + attribute.replace(/[A-Z]/g, letter => '-' + letter.toLowerCase()) + ']';
+    for (const node of element.querySelectorAll(selector)) set(node, t(node.dataset[attribute]));
+  }
+  for (const button of element.querySelectorAll('[data-language]')) button.setAttribute('aria-pressed', String(button.dataset.language === language));
+}
+
+// One tab stop for a group; arrow keys move inside it.
+function roving(box, selector) {
+  box.addEventListener('keydown', event => {
+    const by = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    if (!by && event.key !== 'Home' && event.key !== 'End') return;
+    const all = [...box.querySelectorAll(selector)];
+    const at = all.indexOf(document.activeElement);
+    if (at < 0) return;
+    const next = event.key === 'Home' ? all[0] : event.key === 'End' ? all.at(-1) : all[at + by];
+    if (!next) return;
+    event.preventDefault();
+    all[at].tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  });
+}
+function oneTabStop(nodes, preferred = 0) {
+  nodes.forEach((node, i) => { node.tabIndex = i === preferred ? 0 : -1; });
+}
+
+let noteTimer = 0;
+function showNote(text, { retry = null, kind = 'error' } = {}) {
+  clearTimeout(noteTimer);
+  setText(el['note-text'], text);
+  el.note.dataset.kind = kind;
+  el.note.hidden = false;
+  el['note-retry'].hidden = !retry;
+  el['note-retry'].onclick = retry;
+  if (kind === 'info') noteTimer = setTimeout(hideNote, 2500);
+}
+function hideNote() { el.note.hidden = true; }
+el['note-close'].addEventListener('click', hideNote);
+
+function download(name, type, text) {
+  const link = make('a');
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -1,0 +1,40 @@
+// Texts and numbers in the reader's language.
+const setup = JSON.parse(props.value);
+const remembered = name => { try { return localStorage.getItem('nte-' + name); } catch { return null; } };
+const remember = (name, value) => { try { localStorage.setItem('nte-' + name, value); } catch { /* private mode: not remembered */ } };
+let language = remembered('language') || (navigator.languages?.[0] ?? navigator.language ?? 'en').slice(0, 2).toLowerCase();
+if (!setup.texts[language]) language = 'en';
+let asFraction = remembered('fraction') === '1';
+
+const has = key => key in setup.texts[language];
+const t = (key, facts = {}) => (setup.texts[language][key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => name in facts ? facts[name] : whole);
+const grouped = n => new Intl.NumberFormat(language).format(n);
+const decimals = (x, digits) => new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(x);
+const megabytes = n => decimals(n / 1e6, 0) + ' MB';
+const unknown = '–';
+
+// Never rounded to a false 0 or 100: small numbers go to two significant digits, then to powers of ten.
+function probability(p) {
+  if (p === null || p === undefined) return unknown;
+  if (asFraction) return p === 0 ? '0' : p >= 0.0001 ? decimals(p, 4) : p.toExponential(1);
+  if (p === 0) return decimals(0, 0) + ' %';
+  const percent = 100 * p;
+  if (p < 1 && percent >= 99.995) return '>' + decimals(99.99, 2) + ' %';
+  if (percent >= 0.01) return decimals(percent, 2) + ' %';
+  if (percent >= 1e-5) return new Intl.NumberFormat(language, { maximumSignificantDigits: 2 }).format(percent) + ' %';
+  return percent.toExponential(1) + ' %';
+}
+function share(p) {
+  if (p < 1 && p > 0.9995) return '>' + decimals(99.9, 1) + ' %';
+  return (100 * p >= 0.1 || p === 0) ? decimals(100 * p, 1) + ' %' : probability(p);
+}
+function bits(x) {
+  if (x === null || x === undefined) return unknown;
+  return x !== 0 && x < 0.005 ? x.toExponential(1) : decimals(x, 2);
+}
+const sayError = error => {
+  const key = 'error_' + error.code;
+  if (!has(key)) return error.message ?? error.code;
+  const facts = Object.fromEntries(Object.entries(error.facts ?? {}).map(([name, value]) => [name, typeof value === 'number' ? grouped(value) : value]));
+  return t(key, facts);
+};

@@ -1,0 +1,48 @@
+// Shortcuts, and the help that lists them.
+const SHORTCUTS = [
+  ['Ctrl+Enter', 'help_ask', null],
+  ['G', 'step', () => doAction('step')],
+  ['S', 'sample', () => doAction('sample')],
+  ['Shift+G', 'step_n', () => doAction('step-n')],
+  ['Shift+S', 'sample_n', () => doAction('sample-n')],
+  ['1 … 9', 'help_pick', null],
+  ['Z', 'undo', () => doAction('undo')],
+  ['Y', 'redo', () => doAction('redo')],
+  ['Shift+R', 'reset', () => doAction('reset')],
+  ['C', 'copy', () => doAction('text')],
+  ['/', 'help_focus_prompt', () => el.prompt.focus()],
+  ['T', 'help_focus_table', () => el.tbody.querySelector('button.pick[tabindex="0"]')?.focus()],
+  ['Esc', 'help_stop', null],
+  ['?', 'help_help', () => openHelp()],
+];
+const SHORTCUT_OF = Object.fromEntries(SHORTCUTS.filter(([, , act]) => act).map(([name, , act]) => [name, act]));
+
+function onKey(event) {
+  if (!element.isConnected) { document.removeEventListener('keydown', onKey); return; }
+  if (event.key === 'Escape') { stopRun(); hidePop(); return; }
+  const within = event.target;
+  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || el['help-dialog'].open) return;
+  if (within instanceof HTMLElement && (within.isContentEditable || within.matches('textarea, select, input:not([type=range]):not([type=checkbox])'))) return;
+  if (/^[1-9]$/.test(event.key)) {
+    const row = el.tbody.children[Number(event.key) - 1];
+    if (row?.nteToken !== undefined) { event.preventDefault(); perform('pick', { token_id: row.nteToken }); }
+    return;
+  }
+  const letter = event.key.length === 1 ? event.key.toUpperCase() : event.key;
+  const act = SHORTCUT_OF[event.shiftKey && /[A-Z]/.test(letter) ? 'Shift+' + letter : letter];
+  if (act) { event.preventDefault(); act(); }
+}
+document.addEventListener('keydown', onKey);
+
+function openHelp() {
+  const list = make('dl', 'keys');
+  for (const [name, key] of SHORTCUTS) {
+    const term = make('dt');
+    term.append(make('kbd', '', name));
+    list.append(term, make('dd', '', t(key)));
+  }
+  el['help-body'].replaceChildren(make('p', '', t('help_intro')), list, make('p', 'hint', t('help_symbols')));
+  el['help-dialog'].showModal();
+}
+el.help.addEventListener('click', openHelp);
+el['help-close'].addEventListener('click', () => el['help-dialog'].close());

@@ -1,0 +1,106 @@
+// What is shown now, what the buttons do, and how it all begins.
+let current = null; // the last view the server sent, with the last table
+let running = false;
+
+function show(view) {
+  current = view;
+  showPrompt(view);
+  drawStrip(view);
+  showTable(view);
+  setButtons();
+  const name = setup.models.find(choice => choice.name === view.model.name)?.title ?? view.model.name;
+  setText(el['model-facts'], t('model_facts', { name, vocab: grouped(view.model.vocab_size), context: grouped(view.model.context_length), family: view.model.family, dtype: view.model.dtype ?? unknown, device: view.model.device ?? unknown, licence: view.model.licence ?? t('licence_unknown') }));
+}
+function showTable(table) {
+  Object.assign(current, table);
+  drawRows(current);
+  drawSummary(current, current);
+  drawChart(current.chart);
+  showSettings(current);
+}
+function redraw() {
+  translatePage();
+  drawLegend();
+  buildModels();
+  buildExamples();
+  buildControls();
+  setText(el['number-form'], asFraction ? '0.00' : '%');
+  if (current) show(current);
+}
+function setButtons() {
+  const can = { undo: current?.can_undo, redo: current?.can_redo, reset: current && current.length > current.prompt_length };
+  for (const button of element.querySelectorAll('[data-do]')) {
+    const action = button.dataset.do;
+    const grows = ['step', 'sample', 'step-n', 'sample-n'].includes(action);
+    button.disabled = !current || (running && !['text', 'csv', 'json'].includes(action)) || (action in can && !can[action]) || (grows && current.stop === 'context_full');
+  }
+}
+
+const SIMPLE = ['step', 'sample', 'undo', 'redo', 'reset'];
+async function doAction(action) {
+  if (!current || (running && action !== 'text')) return;
+  const button = element.querySelector(`[data-do="${action}"]`);
+  if (button.disabled) return;
+  if (SIMPLE.includes(action)) return perform(action);
+  if (action === 'step-n' || action === 'sample-n') return run(action.split('-')[0]);
+  const ok = await perform(action);
+  if (!ok) return;
+  if (action === 'csv') download('next-tokens.csv', 'text/csv;charset=utf-8', ok.csv);
+  if (action === 'json') download('session.json', 'application/json', ok.json);
+  if (action === 'text') copyText(ok.text);
+}
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Plain http, as in a classroom's own network, has no clipboard API.
+    const box = make('textarea', 'off-screen', '');
+    box.value = text;
+    el.root.append(box);
+    box.select();
+    const done = document.execCommand('copy');
+    box.remove();
+    if (!done) return showNote(t('error_copy'));
+  }
+  showNote(t('copied'), { kind: 'info' });
+}
+
+// N tokens, one request each: every one is seen, Stop works at once, and one undo takes all back.
+let wanted = 0;
+async function run(action) {
+  const count = el['run-count'].valueAsNumber;
+  if (!Number.isInteger(count) || count < 2 || count > 1000) return showNote(t('error_number', { parameter: t('run_count'), low: 2, high: grouped(1000) }));
+  running = true;
+  wanted = count;
+  el.stop.hidden = false;
+  setButtons();
+  for (let done = 0; done < wanted; done++) {
+    setText(el['run-progress'], t('run_progress', { done: grouped(done), count: grouped(count) }));
+    while (busy) await pause(5);
+    if (done >= wanted) break;
+    if (!await perform(action, { joined: done > 0 })) break;
+    setText(el['run-progress'], t('run_progress', { done: grouped(done + 1), count: grouped(count) }));
+    if (current.stop) break;
+  }
+  running = false;
+  el.stop.hidden = true;
+  setButtons();
+}
+function stopRun() { wanted = 0; }
+
+async function begin() {
+  const example = setup.examples.find(one => one.model === setup.default_model) ?? { ...setup.examples[0], model: setup.default_model };
+  useExample(example);
+}
+
+for (const button of element.querySelectorAll('[data-do]')) button.addEventListener('click', () => doAction(button.dataset.do));
+el.stop.addEventListener('click', stopRun);
+for (const button of element.querySelectorAll('[data-language]')) button.addEventListener('click', () => { language = button.dataset.language; remember('language', language); redraw(); });
+el.theme.addEventListener('click', () => { document.body.classList.toggle('dark'); });
+
+redraw();
+setButtons();
+send('open').then(answer => {
+  if (answer.error?.code === 'session_gone') begin();
+  else receive(answer, () => begin());
+});

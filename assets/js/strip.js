@@ -1,0 +1,94 @@
+// The token strip: a chip for each token, or for the byte tokens that make one character.
+const BUCKETS = [0.5, 0.2, 0.05, 0.01, 0.001]; // lower ends; the last bucket is below all
+const bucket = p => p === null ? 'unknown' : String(BUCKETS.findIndex(low => p >= low) < 0 ? BUCKETS.length : BUCKETS.findIndex(low => p >= low));
+let splitBytes = false;
+
+function drawLegend() {
+  const labels = ['≥50 %', '20', '5', '1', '0.1', '<0.1 %'];
+  el.legend.replaceChildren(...labels.map((label, i) => {
+    const key = make('span', 'swatch', label);
+    key.dataset.bucket = i;
+    key.style.setProperty('--p', [1, 0.45, 0.2, 0.08, 0.03, 0.01][i]);
+    return key;
+  }));
+  el.legend.setAttribute('aria-label', t('legend'));
+  el.legend.title = t('legend');
+}
+
+function drawStrip(view) {
+  const nodes = [];
+  if (view.chips_from > 0) {
+    const more = make('button', 'earlier', t('earlier_tokens', { count: grouped(view.chips_from) }));
+    more.type = 'button';
+    more.addEventListener('click', () => { wholeStrip = true; perform('open'); });
+    nodes.push(more);
+  }
+  for (const chip of view.chips) {
+    const shown = splitBytes && chip.parts.length > 1 ? chip.parts.map(part => ({ ...chip, text: part.text, probability: part.probability, parts: [part] })) : [chip];
+    for (const one of shown) nodes.push(chipNode(one, view));
+    if (chip.breaks) nodes.push(make('span', 'break'));
+  }
+  el.chips.replaceChildren(...nodes);
+  const chips = [...el.chips.querySelectorAll('button')];
+  oneTabStop(chips, chips.length - 1);
+  el.chips.scrollTop = el.chips.scrollHeight;
+  setText(el.length, t('token_count', { count: grouped(view.length), limit: grouped(view.model.context_length) }));
+}
+
+function chipNode(chip, view) {
+  const node = make('button', 'chip', chip.text);
+  node.type = 'button';
+  node.dir = 'auto';
+  node.dataset.bucket = bucket(chip.probability);
+  if (chip.special) node.classList.add('special');
+  node.classList.add(chip.prompt ? 'of-prompt' : 'of-text');
+  if (chip.parts.length > 1) node.classList.add('joined');
+  node.style.setProperty('--p', chip.probability ?? 0);
+  node.setAttribute('aria-label', chip.text + ': ' + describe(chip).flat().join(' '));
+  const depth = chip.parts[0].position - view.prompt_length;
+  node.nteChip = chip;
+  if (depth >= 0) node.addEventListener('click', () => { hidePop(); perform('rewind', { depth }); });
+  else node.addEventListener('click', () => showPop(node));
+  return node;
+}
+
+// Lines of [name, value] for each part of a chip.
+function describe(chip) {
+  const lines = [];
+  for (const part of chip.parts) {
+    if (chip.parts.length > 1) lines.push([part.text, '']);
+    lines.push([t('part_id'), String(part.token_id)]);
+    lines.push([t('part_bytes'), (part.bytes_hex.match(/../g) ?? [unknown]).join(' ').toUpperCase()]);
+    lines.push([t('part_rank'), part.rank === null ? unknown : grouped(part.rank)]);
+    lines.push([t('part_probability'), probability(part.probability)]);
+    lines.push([t('part_surprisal'), t('part_bits', { bits: bits(part.surprisal) })]);
+    lines.push([t('part_how'), t('how_' + part.how, { u: part.u === null ? unknown : decimals(part.u, 4) })]);
+  }
+  if (chip.special) lines.push([t('special_token'), '']);
+  return lines;
+}
+
+function showPop(node) {
+  const chip = node.nteChip;
+  if (!chip) return;
+  const list = make('dl');
+  for (const [name, value] of describe(chip)) {
+    list.append(make('dt', value === '' ? 'head' : '', name));
+    if (value !== '') list.append(make('dd', '', value));
+  }
+  el.pop.replaceChildren(make('strong', '', chip.text), list);
+  if (!chip.prompt) el.pop.append(make('p', 'hint', t('go_back')));
+  el.pop.hidden = false;
+  const at = node.getBoundingClientRect(), size = el.pop.getBoundingClientRect();
+  el.pop.style.left = Math.max(8, Math.min(at.left, innerWidth - size.width - 8)) + 'px';
+  el.pop.style.top = (at.bottom + size.height + 8 < innerHeight ? at.bottom + 6 : Math.max(8, at.top - size.height - 6)) + 'px';
+}
+function hidePop() { el.pop.hidden = true; }
+
+el.chips.addEventListener('mouseover', event => { const node = event.target.closest('.chip'); if (node) showPop(node); });
+el.chips.addEventListener('mouseleave', hidePop);
+el.chips.addEventListener('focusin', event => { if (event.target.matches('.chip:focus-visible')) showPop(event.target); });
+el.chips.addEventListener('focusout', hidePop);
+el.chips.addEventListener('scroll', hidePop);
+roving(el.chips, 'button');
+el.split.addEventListener('change', () => { splitBytes = el.split.checked; if (current) drawStrip(current); });

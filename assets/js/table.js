@@ -1,0 +1,94 @@
+// The next-token table. Row nodes are reused, so that nothing jumps while a slider moves.
+function rowNode() {
+  const row = make('tr', 'row');
+  const cells = Array.from({ length: 7 }, () => row.appendChild(make('td')));
+  for (const i of [0, 2, 3, 4]) cells[i].className = 'num';
+  const pick = cells[1].appendChild(make('button', 'pick'));
+  pick.type = 'button';
+  pick.dir = 'auto';
+  const joins = cells[1].appendChild(make('span', 'joins'));
+  const bar = cells[5].appendChild(make('div', 'bars'));
+  cells[5].className = 'bar-col';
+  row.nteParts = { rank: cells[0], pick, joins, id: cells[2], raw: cells[3], final: cells[4], bar, cut: cells[6].appendChild(make('span', 'cut')) };
+  return row;
+}
+
+function drawRows(table) {
+  const rows = table.rows, body = el.tbody;
+  while (body.children.length > rows.length + 1) body.lastChild.remove();
+  const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability)), table.other.probability, table.other.raw_probability, 1e-300);
+  rows.forEach((row, i) => {
+    let node = body.children[i];
+    if (!node || !node.nteParts || node.classList.contains('other')) {
+      const fresh = rowNode();
+      body.insertBefore(fresh, node ?? null);
+      node = fresh;
+    }
+    const parts = node.nteParts;
+    node.classList.toggle('gone', row.cut_by !== null);
+    node.nteToken = row.token_id;
+    setText(parts.rank, grouped(row.rank));
+    setText(parts.pick, row.text);
+    parts.pick.classList.toggle('special', row.special);
+    const cut = row.cut_by === null ? '' : stepName(row.cut_by);
+    parts.pick.setAttribute('aria-label', t('pick_row', { token: row.text, rank: grouped(row.rank) }) + ', ' + t('raw') + ' ' + probability(row.raw_probability) + ', ' + t('final') + ' ' + probability(row.probability) + (cut ? ', ' + t('cut_at', { step: cut }) : ''));
+    setText(parts.joins, row.completes ? '→ ' + row.completes : '');
+    parts.joins.title = row.completes ? t('completes', { text: row.completes }) : '';
+    setText(parts.id, String(row.token_id));
+    setText(parts.raw, probability(row.raw_probability));
+    setText(parts.final, probability(row.probability));
+    node.style.setProperty('--raw-share', row.raw_probability / top);
+    node.style.setProperty('--final-share', row.probability / top);
+    setText(parts.cut, cut);
+  });
+  drawOther(table.other, top, body, rows.length);
+  const picks = [...body.querySelectorAll('.pick')];
+  oneTabStop(picks, Math.max(0, picks.indexOf(document.activeElement)));
+}
+
+function drawOther(other, top, body, at) {
+  let node = body.children[at];
+  if (!node || !node.classList.contains('other')) {
+    node?.remove();
+    node = rowNode();
+    node.classList.add('other');
+    const label = make('span', 'other-label');
+    node.nteParts.pick.replaceWith(label);
+    node.nteParts.pick = label;
+    body.append(node);
+  }
+  while (body.lastChild !== node) body.lastChild.remove();
+  const parts = node.nteParts;
+  setText(parts.pick, t('other_tokens', { count: grouped(other.count) }));
+  setText(parts.raw, probability(other.raw_probability));
+  setText(parts.final, probability(other.probability));
+  node.style.setProperty('--raw-share', other.raw_probability / top);
+  node.style.setProperty('--final-share', other.probability / top);
+}
+
+const stepName = step => has('step_' + step) ? t('step_' + step) : step;
+
+function drawSummary(table, view) {
+  const s = table.summary;
+  let text = t('summary', { kept: grouped(s.kept), vocab: grouped(s.vocab_size), mass: share(s.mass), raw: s.raw_entropy === null ? unknown : decimals(s.raw_entropy, 2), final: decimals(s.entropy, 2) });
+  if (s.coverage < 1) text += ' · ' + t('coverage', { coverage: share(s.coverage) });
+  setText(el.summary, text);
+  const notes = [];
+  if (view.stop) notes.push(t(view.stop, { limit: grouped(view.model.context_length) }));
+  if (s.kept === 1 && table.rows.length) notes.push(t('only_one', { token: '“' + table.rows[0].text + '”' }));
+  setText(el['stop-note'], notes.join(' '));
+  el['stop-note'].hidden = !notes.length;
+}
+
+el.tbody.addEventListener('click', event => {
+  const row = event.target.closest('.row');
+  if (row && row.nteToken !== undefined && !getSelection()?.toString()) perform('pick', { token_id: row.nteToken });
+});
+roving(el.tbody, 'button.pick');
+function setTopN(value) {
+  if (!Number.isInteger(value) || value < 5 || value > 500) { showNote(t('error_number', { parameter: t('rows'), low: 5, high: 500 })); el['top-n'].value = topN; return; }
+  topN = value;
+  sendSettings({});
+}
+el['top-n'].addEventListener('change', () => setTopN(el['top-n'].valueAsNumber));
+el['number-form'].addEventListener('click', () => { asFraction = !asFraction; remember('fraction', asFraction ? '1' : '0'); redraw(); });

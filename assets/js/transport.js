@@ -1,0 +1,60 @@
+// Requests to the server, one after another. The server keeps the session under this tab's key.
+function newKey() {
+  // Not crypto.randomUUID: browsers hide it on plain http, as in a classroom's own network.
+  const hex = [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
+let key = null;
+try { key = sessionStorage.getItem('nte-key'); } catch { /* no storage: the key lives as long as the page */ }
+if (!/^[0-9a-f-]{36}$/.test(key ?? '')) key = newKey();
+try { sessionStorage.setItem('nte-key', key); } catch { /* as above */ }
+
+let busy = false;
+let wholeStrip = false;
+let topN = 50;
+
+async function send(action, more = {}) {
+  const answer = await server.act({ action, key, top_n: topN, whole_strip: wholeStrip, ...more });
+  return answer ?? { error: { code: 'connection' } };
+}
+
+// Runs one request if none is under way; shows what came back. True when it went well.
+async function perform(action, more = {}) {
+  if (busy) return false;
+  setBusy(true);
+  let answer;
+  try {
+    answer = await send(action, more);
+  } catch {
+    answer = { error: { code: 'connection' } };
+  }
+  setBusy(false);
+  return receive(answer, () => perform(action, more));
+}
+function receive(answer, again) {
+  if (answer.error) {
+    if (answer.error.code === 'session_gone') { showNote(sayError(answer.error), { kind: 'info' }); begin(); return false; }
+    showNote(sayError(answer.error), { retry: again && answer.error.code === 'connection' ? () => { hideNote(); again(); } : null });
+    return false;
+  }
+  if (el.note.dataset.kind === 'error') hideNote();
+  if (answer.ok.view) show(answer.ok.view);
+  if (answer.ok.table) showTable(answer.ok.table);
+  return answer.ok;
+}
+function setBusy(now) {
+  busy = now;
+  el.root.setAttribute('aria-busy', String(now));
+}
+
+// Settings change while one is dragging: only the last state is sent, when the line is free.
+let waitingSettings = null;
+async function sendSettings(more) {
+  waitingSettings = { ...waitingSettings, ...more };
+  if (busy) return;
+  while (waitingSettings) {
+    const settings = waitingSettings;
+    waitingSettings = null;
+    await perform('settings', settings);
+  }
+}
