@@ -29,10 +29,16 @@ def settings(arguments: list[str]) -> argparse.Namespace:
             **more,  # type: ignore[arg-type]
         )
 
-    option("--model", DEFAULT_MODEL, f"model to start with: {names}, a Hub id, a folder or a .gguf file")
+    option(
+        "--model",
+        DEFAULT_MODEL,
+        f"model to start with: {names}, a Hub id, a folder or a .gguf file",
+    )
     option("--host", None, "address to listen on; 0.0.0.0 for all (default: 127.0.0.1)")
     option("--port", None, "port to listen on (default: 7860 or the next free one)", type=int)
-    option("--models-dir", CACHE, "cache folder for fetched models (default: %(default)s)", type=Path)
+    option(
+        "--models-dir", CACHE, "cache folder for fetched models (default: %(default)s)", type=Path
+    )
     parser.add_argument(
         "--share",
         action="store_true",
@@ -43,9 +49,11 @@ def settings(arguments: list[str]) -> argparse.Namespace:
         "--public",
         action="store_true",
         default=bool(os.environ.get("SPACE_ID")) or os.environ.get("EXPLORER_PUBLIC") == "1",
-        help="offer only the models of the catalogue; set on a Hugging Face Space [EXPLORER_PUBLIC=1]",
+        help="offer only catalogue models, as on a Hugging Face Space [EXPLORER_PUBLIC=1]",
     )
-    option("--memory", 2048, "MiB for remembered distributions and KV caches (default: 2048)", type=int)
+    option(
+        "--memory", 2048, "MiB for remembered distributions and KV caches (default: 2048)", type=int
+    )
     return parser.parse_args(arguments)
 
 

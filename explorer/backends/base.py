@@ -36,7 +36,15 @@ class BackendError(Exception):
 
 
 Reason = Literal[
-    "unknown", "not_public", "no_network", "no_space", "no_memory", "damaged", "not_loadable"
+    "unknown",
+    "not_public",
+    "gated",
+    "no_network",
+    "no_space",
+    "not_writable",
+    "no_memory",
+    "damaged",
+    "not_loadable",
 ]
 
 
@@ -193,7 +201,7 @@ Message = Mapping[str, str]  # {"role": …, "content": …}
 
 
 class Backend(Protocol):
-    """A model: a function from a prefix of token ids to a distribution. Safe to share among threads."""
+    """A model: from a prefix of token ids to a distribution. Safe to share among threads."""
 
     @property
     def info(self) -> ModelInfo: ...

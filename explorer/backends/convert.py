@@ -1,4 +1,6 @@
-"""Turn a GGUF file into transformers' own format: `python -m explorer.backends.convert SOURCE TARGET`.
+"""Turn a GGUF file into transformers' own format.
+
+`python -m explorer.backends.convert SOURCE TARGET`
 
 Runs as a process of its own, so that the page stays quick while 20 seconds of conversion
 run, and the memory of it goes back to the machine. It ends when its parent does.
@@ -17,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def convert(source: Path, target: Path) -> None:
-    """Write the model and tokenizer of a GGUF file to the folder `target`, as float32 safetensors."""
+    """Write model and tokenizer of a GGUF file to the folder `target`, as float32 safetensors."""
     where = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
     tokenizer = AutoTokenizer.from_pretrained(**where)
     _mend_pre_tokenizer(tokenizer, source)

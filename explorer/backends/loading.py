@@ -26,7 +26,7 @@ MEMORY_FACTOR = 1.1  # weights plus what loading needs for a moment
 
 @dataclass
 class _Entry:
-    status: LoadStatus = LoadStatus("idle")
+    status: LoadStatus
     backend: Backend | None = None
     finished: threading.Event = field(default_factory=threading.Event)
 
@@ -84,9 +84,7 @@ class LocalModels:
                 allowed=", ".join(CATALOGUE),
             )
         if not name.strip() or "\0" in name or len(name) > 500:
-            raise ModelUnavailable(
-                "unknown", f"{name[:80]!r} is no model's name", model=name[:80]
-            )
+            raise ModelUnavailable("unknown", f"{name[:80]!r} is no model's name", model=name[:80])
 
     def _load(self, name: str, entry: _Entry) -> None:
         def report(phase: LoadPhase, done: int | None = None, total: int | None = None) -> None:
@@ -100,12 +98,14 @@ class LocalModels:
             entry.status = LoadStatus("failed", error=error)
         except (OSError, ValueError, RuntimeError, ImportError, MemoryError, KeyError) as error:
             # What transformers raises for a model it can't find, read or hold.
-            log.exception("can't load %s", name)
-            entry.status = LoadStatus("failed", error=_not_loadable(name, error))
+            entry.status = LoadStatus("failed", error=_why_not(name, error))
+            log.warning("%s", entry.status.error)
         finally:
-            if entry.status.phase not in ("ready", "failed"):
-                error = RuntimeError("loading stopped; the log says where")
-                entry.status = LoadStatus("failed", error=_not_loadable(name, error))
+            if entry.status.phase not in ("ready", "failed"):  # a defect: its trace is in the log
+                broken = ModelUnavailable(
+                    "not_loadable", f"can't load {name}", model=name, detail=""
+                )
+                entry.status = LoadStatus("failed", error=broken)
             entry.finished.set()
 
     def _open(self, name: str, report: Callable[..., None]) -> Backend:
@@ -152,15 +152,32 @@ def _check_memory(name: str, needed: int | None) -> None:
     if needed is not None and needed * MEMORY_FACTOR > available:
         raise ModelUnavailable(
             "no_memory",
-            f"{name} needs {needed / 2**20:,.0f} MiB of memory, {available / 2**20:,.0f} MiB are free",
+            f"{name} needs {needed / 2**20:,.0f} MiB of memory; "
+            f"{available / 2**20:,.0f} MiB are free",
             model=name,
             needed=needed,
             free=available,
         )
 
 
-def _not_loadable(name: str, error: BaseException) -> ModelUnavailable:
+def _why_not(name: str, error: BaseException) -> ModelUnavailable:
+    """transformers wraps the Hub's errors in OSError; what really happened is among the causes."""
+    from huggingface_hub import errors
+
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return ModelUnavailable(
-        "not_loadable", f"can't load {name}: {first}", model=name, detail=first
-    )
+    causes = set()
+    cause: BaseException | None = error
+    while cause is not None:
+        causes |= {kind.__name__ for kind in type(cause).__mro__}
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, MemoryError):
+        return ModelUnavailable("no_memory", f"not enough memory for {name}", model=name)
+    if errors.GatedRepoError.__name__ in causes:
+        return ModelUnavailable("gated", f"{name} is gated on the Hub: {first}", model=name)
+    if errors.LocalEntryNotFoundError.__name__ in causes:
+        return ModelUnavailable(
+            "no_network", f"can't fetch {name}: {first}", model=name, detail=first
+        )
+    if {errors.RepositoryNotFoundError.__name__, errors.HFValidationError.__name__} & causes:
+        return ModelUnavailable("unknown", f"there is no model {name!r}: {first}", model=name)
+    return ModelUnavailable("not_loadable", f"can't load {name}: {first}", model=name, detail=first)

@@ -65,7 +65,9 @@ class LocalBackend:
         if token_ids:
             return token_ids
         if self.info.bos_token_id is None:
-            raise NothingToPredict("the prompt is empty and the model has no BOS token to start from")
+            raise NothingToPredict(
+                "the prompt is empty and the model has no BOS token to start from"
+            )
         return (self.info.bos_token_id,)
 
     def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
@@ -200,9 +202,7 @@ class LocalBackend:
         return rows
 
 
-def _score_rows(
-    logits: NDArray[np.float32], targets: Sequence[int]
-) -> list[ScoredToken]:
+def _score_rows(logits: NDArray[np.float32], targets: Sequence[int]) -> list[ScoredToken]:
     """Score each target against its row of logits `(n, V)`."""
     scored = []
     for row, token_id in zip(logits, targets, strict=True):

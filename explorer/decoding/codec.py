@@ -24,7 +24,10 @@ def chain_to_json(chain: Sequence[Step]) -> list[dict[str, Any]]:
     [{'step': 'temperature', 'temperature': 0.6}, {'step': 'top_p', 'p': 0.9}]
     """
     return [
-        {"step": step_name(step), **{field.name: getattr(step, field.name) for field in fields(step)}}
+        {
+            "step": step_name(step),
+            **{field.name: getattr(step, field.name) for field in fields(step)},
+        }
         for step in chain
     ]
 
@@ -34,9 +37,9 @@ def chain_from_json(data: Any) -> Chain:
 
     >>> chain_from_json([{"step": "top_k", "k": 40}])
     (TopK(k=40),)
-    >>> chain_from_json([{"step": "top_q"}])
+    >>> chain_from_json([{"step": "top_k", "q": 40}])
     Traceback (most recent call last):
-    explorer.decoding.parameters.ParameterError: chain[0].step must be one of greedy, min_p, temperature, top_k, top_p, got 'top_q'
+    explorer.decoding.parameters.ParameterError: chain[0] (top_k) field must be one of k, got 'q'
     """
     if not isinstance(data, list | tuple):
         raise ParameterError("chain", data, "a list of steps")

@@ -28,7 +28,7 @@ class Candidates:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1
-        weights = np.exp(self.logits - self.logits[0])
+        weights: NDArray[np.float64] = np.exp(self.logits - self.logits[0])
         weights /= weights.sum()
         return weights
 

@@ -101,7 +101,7 @@ class Session:
         *,
         joined: bool = False,
     ) -> "Session":
-        """`joined` makes this token part of the action before it: one undo takes back a whole run."""
+        """`joined` makes the token part of the action before it: one undo takes back a run."""
         length = len(self.prefix) + 1
         if length > backend.info.context_length:
             raise ContextTooLong(length, backend.info.context_length)

@@ -49,7 +49,7 @@ class Actions:
         }
 
     def act(self, data: Any) -> Payload:
-        """One request of the page: `{action, key, top_n, whole_strip, …}` to `{ok}` or `{error}`."""
+        """One request, `{action, key, top_n, whole_strip, …}`, to `{ok}` or `{error}`."""
         try:
             if not isinstance(data, Mapping):
                 raise ParameterError("request", arguments.short(data), "an object")
