@@ -5,10 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from explorer.backends import BackendError, LocalModels
+from explorer.backends import BackendError, LocalModels, default_models_dir
 from explorer.backends.catalogue import CATALOGUE, DEFAULT_MODEL
-
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "next-token-explorer"
 
 
 def settings(arguments: list[str]) -> argparse.Namespace:
@@ -37,7 +35,10 @@ def settings(arguments: list[str]) -> argparse.Namespace:
     option("--host", None, "address to listen on; 0.0.0.0 for all (default: 127.0.0.1)")
     option("--port", None, "port to listen on (default: 7860 or the next free one)", type=int)
     option(
-        "--models-dir", CACHE, "cache folder for fetched models (default: %(default)s)", type=Path
+        "--models-dir",
+        default_models_dir(),
+        "cache folder for fetched models (default: %(default)s)",
+        type=Path,
     )
     parser.add_argument(
         "--share",

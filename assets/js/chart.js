@@ -44,7 +44,7 @@ function drawChart(chart) {
     const x = left + slot * chart.cut;
     shape(svg, 'line', { x1: x, x2: x, y1: top - 4, y2: top + tall, class: 'cut' });
     const late = chart.cut > count / 2;
-    shape(svg, 'text', { x: x + (late ? -4 : 4), y: top + 4, 'text-anchor': late ? 'end' : 'start', class: 'cut-label' }, t('cut_label', { kept: grouped(chart.kept) }));
+    shape(svg, 'text', { x: x + (late ? -4 : 4), y: top + tall * 0.42, 'text-anchor': late ? 'end' : 'start', class: 'cut-label' }, t('cut_label', { kept: grouped(chart.kept) }));
   }
   el.chart.replaceChildren(svg);
 }

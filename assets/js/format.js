@@ -21,7 +21,7 @@ function probability(p) {
   const percent = 100 * p;
   if (p < 1 && percent >= 99.995) return '>' + decimals(99.99, 2) + ' %';
   if (percent >= 0.01) return decimals(percent, 2) + ' %';
-  if (percent >= 1e-5) return new Intl.NumberFormat(language, { maximumSignificantDigits: 2 }).format(percent) + ' %';
+  if (percent >= 1e-5) return new Intl.NumberFormat(language, { minimumSignificantDigits: 2, maximumSignificantDigits: 2 }).format(percent) + ' %';
   return percent.toExponential(1) + ' %';
 }
 function share(p) {

@@ -4,6 +4,7 @@ let running = false;
 
 function show(view) {
   current = view;
+  if (!running) setText(el['run-progress'], '');
   showPrompt(view);
   drawStrip(view);
   showTable(view);

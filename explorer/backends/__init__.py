@@ -1,7 +1,7 @@
 """Everything that owns weights or a socket: text to ids, ids to distributions."""
 
 from explorer.backends.base import Backend, BackendError, ModelInfo, Models, ScoredToken, Token
-from explorer.backends.loading import LocalModels
+from explorer.backends.loading import LocalModels, default_models_dir
 from explorer.backends.scripted import ScriptedBackend
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "ScoredToken",
     "ScriptedBackend",
     "Token",
+    "default_models_dir",
 ]

@@ -1,6 +1,7 @@
 """All models of the app: loaded on demand, in the background, one copy for everybody."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,15 @@ log = logging.getLogger(__name__)
 
 MEMORY_FACTOR = 1.1  # weights plus what loading needs for a moment
 
+# One model at a time: loading peaks in memory, and transformers sets global state while it loads.
+_LOADING = threading.Lock()
+
+
+def default_models_dir() -> Path:
+    """Where fetched models are kept unless the user says otherwise."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "next-token-explorer"
+
 
 @dataclass
 class _Entry:
@@ -41,7 +51,6 @@ class LocalModels:
         self._budget_bytes = budget_bytes
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
-        self._loading = threading.Lock()  # one model at a time: loading peaks in memory
         self._memory: object | None = None
         self._check_name(default)
 
@@ -91,7 +100,7 @@ class LocalModels:
             entry.status = LoadStatus(phase, done, total)
 
         try:
-            with self._loading:
+            with _LOADING:
                 entry.backend = self._open(name, report)
             entry.status = LoadStatus("ready")
         except BackendError as error:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from cachetools import LRUCache
-from numpy.typing import NDArray
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
@@ -97,21 +96,23 @@ class PrefixMemory:
                 if value is not None:
                     return len(candidate), (candidate, value)
             best, found = 0, None
-            wanted = np.asarray(prefix)
             for key in self._store:
-                if key[0] == kind and key[1] == model_id and key[2][:1] == prefix[:1]:
-                    shared = _shared(wanted, key[2])
+                # Only a prefix that shares one more than the best so far is worth measuring.
+                if key[:2] == (kind, model_id) and key[2][: best + 1] == prefix[: best + 1]:
+                    shared = _shared(prefix, key[2])
                     if shared > best:
                         best, found = shared, key
+                    if best >= len(prefix) - 1:
+                        break
             if found is None:
                 return 0, None
             return best, (found[2], self._store[found])
 
 
-def _shared(wanted: NDArray[np.int64], other: Prefix) -> int:
+def _shared(one: Prefix, other: Prefix) -> int:
     """How many first ids two prefixes have in common."""
-    length = min(len(wanted), len(other))
-    differs = wanted[:length] != np.asarray(other[:length])
+    length = min(len(one), len(other))
+    differs = np.asarray(one[:length]) != np.asarray(other[:length])
     return int(differs.argmax()) if differs.any() else length
 
 

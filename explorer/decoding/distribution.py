@@ -28,7 +28,9 @@ class Candidates:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1
-        weights: NDArray[np.float64] = np.exp(self.logits - self.logits[0])
+        # In place: on a large vocabulary a fresh array costs more than the arithmetic.
+        weights = self.logits - self.logits[0]
+        np.exp(weights, out=weights)
         weights /= weights.sum()
         return weights
 

@@ -39,4 +39,5 @@ class Temperature:
         # Shifted first: a tiny T then sends the others to -inf, never the best to +inf.
         shifted = candidates.logits - candidates.logits[0]
         with np.errstate(over="ignore"):
-            return candidates.reweighted(shifted / self.temperature)
+            shifted /= self.temperature
+        return candidates.reweighted(shifted)
