@@ -16,7 +16,7 @@ function rowNode() {
 function drawRows(table) {
   const rows = table.rows, body = el.tbody;
   while (body.children.length > rows.length + 1) body.lastChild.remove();
-  const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability)), table.other.probability, table.other.raw_probability, 1e-300);
+  const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability)), 1e-300);
   rows.forEach((row, i) => {
     let node = body.children[i];
     if (!node || !node.nteParts || node.classList.contains('other')) {
@@ -41,12 +41,12 @@ function drawRows(table) {
     node.style.setProperty('--final-share', row.probability / top);
     setText(parts.cut, cut);
   });
-  drawOther(table.other, top, body, rows.length);
+  drawOther(table.other, body, rows.length);
   const picks = [...body.querySelectorAll('.pick')];
   oneTabStop(picks, Math.max(0, picks.indexOf(document.activeElement)));
 }
 
-function drawOther(other, top, body, at) {
+function drawOther(other, body, at) {
   let node = body.children[at];
   if (!node || !node.classList.contains('other')) {
     node?.remove();
@@ -55,6 +55,7 @@ function drawOther(other, top, body, at) {
     const label = make('span', 'other-label');
     node.nteParts.pick.replaceWith(label);
     node.nteParts.pick = label;
+    node.nteParts.bar.remove();
     body.append(node);
   }
   while (body.lastChild !== node) body.lastChild.remove();
@@ -62,8 +63,6 @@ function drawOther(other, top, body, at) {
   setText(parts.pick, t('other_tokens', { count: grouped(other.count) }));
   setText(parts.raw, probability(other.raw_probability));
   setText(parts.final, probability(other.probability));
-  node.style.setProperty('--raw-share', other.raw_probability / top);
-  node.style.setProperty('--final-share', other.probability / top);
 }
 
 const stepName = step => has('step_' + step) ? t('step_' + step) : step;

@@ -29,7 +29,7 @@ class Candidates:
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1
         # In place: on a large vocabulary a fresh array costs more than the arithmetic.
-        weights = self.logits - self.logits[0]
+        weights: NDArray[np.float64] = self.logits - self.logits[0]
         np.exp(weights, out=weights)
         weights /= weights.sum()
         return weights
@@ -38,7 +38,7 @@ class Candidates:
     def entropy(self) -> float:
         """Shannon entropy in nats: -sum p ln p.
 
-        >>> round(Candidates(np.arange(4), np.zeros(4)).entropy / np.log(2), 6)
+        >>> round(Candidates(np.arange(4), np.zeros(4)).entropy / math.log(2), 6)
         2.0
         """
         # -ln p = ln Z - (l - l[0]) needs no logarithm per token: the best has p = 1 / Z.

@@ -17,14 +17,17 @@ from tests.conftest import start_app
 # Milliseconds from a click to the frame that paints what it changed.
 CLICK = """([button, watched]) => new Promise(done => {
   const target = document.querySelector(watched), start = performance.now();
-  const seen = new MutationObserver(() => { seen.disconnect(); requestAnimationFrame(() => done(performance.now() - start)); });
+  const paint = () => requestAnimationFrame(() => done(performance.now() - start));
+  const seen = new MutationObserver(() => { seen.disconnect(); paint(); });
   seen.observe(target, { subtree: true, childList: true, characterData: true });
   document.querySelector(button).click();
 })"""
 # The same for one notch of a slider.
 SLIDE = """([watched]) => new Promise(done => {
-  const target = document.querySelector(watched), slider = document.querySelector('#nte-temperature'), start = performance.now();
-  const seen = new MutationObserver(() => { seen.disconnect(); requestAnimationFrame(() => done(performance.now() - start)); });
+  const slider = document.querySelector('#nte-temperature');
+  const target = document.querySelector(watched), start = performance.now();
+  const paint = () => requestAnimationFrame(() => done(performance.now() - start));
+  const seen = new MutationObserver(() => { seen.disconnect(); paint(); });
   seen.observe(target, { subtree: true, childList: true, characterData: true });
   slider.stepUp();
   slider.dispatchEvent(new Event('input', { bubbles: true }));
@@ -86,15 +89,18 @@ def _report(page: Page, plain: Page, backend: LocalBackend, n: int) -> None:
     click, noop, slide, step = map(statistics.median, (clicks, noops, slides, steps))
     print(f"click to paint, one sampled token, 50 rows\n  {click:8.2f} ms against")
     print(
-        f"  {noop + step:8.2f} ms of a no-op Gradio click ({noop:.1f}) plus the bare step ({step:.1f})"
+        f"  {noop + step:8.2f} ms of a no-op Gradio click ({noop:.1f}) "
+        f"plus the bare step ({step:.1f})"
     )
     print(f"  {click / (noop + step):.3f}× the time, {click - noop - step:+.1f} ms")
     print(f"slider to paint, 50 rows\n  {slide:8.2f} ms, {slide / noop:.2f}× a no-op Gradio click")
 
 
 NOOP = """() => new Promise(done => {
-  const input = document.querySelector('#count input'), before = input.value, start = performance.now();
-  const look = () => input.value !== before ? requestAnimationFrame(() => done(performance.now() - start)) : setTimeout(look, 0);
+  const input = document.querySelector('#count input');
+  const before = input.value, start = performance.now();
+  const paint = () => requestAnimationFrame(() => done(performance.now() - start));
+  const look = () => input.value !== before ? paint() : setTimeout(look, 0);
   document.querySelector('#noop').click();
   look();
 })"""
