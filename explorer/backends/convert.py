@@ -53,5 +53,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(10)  # whoever uses the app meanwhile comes first
     threading.Thread(target=_end_with_parent, daemon=True).start()
     convert(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -79,7 +79,8 @@ class ScriptedBackend:
 
     def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
         if not self.info.has_chat_template:
-            raise NoChatTemplate(f"{self.info.model_id} has no chat template")
+            name = self.info.model_id
+            raise NoChatTemplate(f"{name} has no chat template", model=name)
         return self.encode("".join(message["content"] for message in messages))
 
     def token(self, token_id: int) -> Token:

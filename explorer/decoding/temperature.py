@@ -9,6 +9,8 @@ import numpy as np
 from explorer.decoding.distribution import Candidates
 from explorer.decoding.parameters import check_real
 
+HOTTEST = 1e6  # far beyond uniform for any logits in use
+
 
 @dataclass(frozen=True, slots=True)
 class Temperature:
@@ -29,7 +31,7 @@ class Temperature:
     temperature: float
 
     def __post_init__(self) -> None:
-        check_real("temperature", self.temperature, 0)
+        check_real("temperature", self.temperature, 0, HOTTEST)
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         if self.temperature == 0:

@@ -1,6 +1,7 @@
 """How well a model predicts a whole text; `None` where nothing could be scored."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 from explorer.backends.base import Backend, ScoredToken
@@ -17,7 +18,8 @@ def perplexity(scored: Sequence[ScoredToken]) -> float | None:
     known = [token.logprob for token in scored if token.logprob is not None]
     if not known:
         return None
-    return math.exp(-sum(known) / len(known)) if math.isfinite(sum(known)) else None
+    mean = -sum(known) / len(known)
+    return math.exp(mean) if mean < math.log(sys.float_info.max) else None
 
 
 def bits_per_byte(backend: Backend, scored: Sequence[ScoredToken]) -> float | None:

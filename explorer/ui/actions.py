@@ -77,6 +77,8 @@ class Actions:
             return self._ask(session, data, asked)
         if session is None:
             raise Refused("session_gone")
+        if not isinstance(action, str):
+            raise ParameterError("action", arguments.short(action), "an action of the page")
         if action in self._steps:
             backend = self._models.get(session.now.model)
             return self._show(self._steps[action](session, backend, data), asked, action)
@@ -88,7 +90,7 @@ class Actions:
         self, session: Session | None, data: Request, asked: Asked
     ) -> tuple[Payload, Session | None]:
         """A prompt; for a model that is not loaded yet, how far it is."""
-        model = arguments.text_argument("model", data.get("model") or self._models.default)
+        model = arguments.model_argument(data.get("model"), self._models.default)
         prompt = Prompt(
             arguments.text_argument("prompt", data.get("prompt")),
             arguments.flag_argument("chat", data.get("chat", False)),
@@ -118,7 +120,7 @@ class Actions:
         return plain_text([token.raw for token in reading.path if not token.special])
 
     def _status(self, data: Request) -> Payload:
-        model = arguments.text_argument("model", data.get("model") or self._models.default)
+        model = arguments.model_argument(data.get("model"), self._models.default)
         return status_payload(model, self._models.status(model))
 
 

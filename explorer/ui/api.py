@@ -141,7 +141,7 @@ class Api:
         }
 
     def _backend(self, model: Any) -> tuple[str, Backend]:
-        name = self._models.default if model is None else arguments.text_argument("model", model)
+        name = arguments.model_argument(model, self._models.default)
         return name, self._models.get(name)
 
     def _prefix(

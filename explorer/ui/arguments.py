@@ -10,6 +10,7 @@ from explorer.decoding.randomness import MAX_SEED
 MAX_TEXT = 2_000_000  # characters; far more than any context holds
 MAX_ROWS = 500
 MAX_ROLE = 32
+MAX_SHOWN = 200  # characters of a wrong value that a message repeats
 
 
 def text_argument(name: str, value: Any) -> str:
@@ -22,6 +23,16 @@ def text_argument(name: str, value: Any) -> str:
     return value
 
 
+def model_argument(value: Any, default: str) -> str:
+    """A model's name; `None` is the default model."""
+    if value is None:
+        return default
+    name = text_argument("model", value)
+    if short(name) != name:  # too long, or no text that an answer could repeat
+        raise ParameterError("model", short(name), "a model's name")
+    return name
+
+
 def flag_argument(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ParameterError(name, short(value), "true or false")
@@ -29,9 +40,11 @@ def flag_argument(name: str, value: Any) -> bool:
 
 
 def count_argument(name: str, value: Any, low: int, high: int) -> int:
-    if not isinstance(value, int):
-        raise ParameterError(name, short(value), f"a whole number from {low} to {high}")
-    check_count(name, value, low, high)
+    try:
+        check_count(name, value, low, high)
+    except ParameterError as error:
+        raise ParameterError(name, short(value), error.allowed) from error
+    assert isinstance(value, int)
     return value
 
 
@@ -74,6 +87,6 @@ def short(value: Any) -> Any:
         return value
     if isinstance(value, int):
         return value if abs(value) < 10**30 else "a huge number"
-    said = value if isinstance(value, str) else repr(value)[:200]
+    said = value if isinstance(value, str) else repr(value)[: MAX_SHOWN + 1]
     said = said.encode("utf-8", "backslashreplace").decode()
-    return said if len(said) <= 80 else said[:80] + "…"
+    return said if len(said) <= MAX_SHOWN else said[:MAX_SHOWN] + "…"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from explorer.session import PathToken
+from explorer.views.table import finite
 from explorer.views.text import is_whole, may_grow_whole, printable
 
 
@@ -39,16 +40,8 @@ def pending_bytes(path: Sequence[PathToken]) -> bytes:
             break
         raw = token.raw + raw
         if may_grow_whole(raw):
-            return raw[_whole_length(raw) :]
+            return raw[len(raw.decode(errors="ignore").encode()) :]
     return b""
-
-
-def _whole_length(raw: bytes) -> int:
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        return error.start
-    return len(raw)
 
 
 def _joins(raw: bytes, following: bytes) -> bool:
@@ -80,7 +73,7 @@ def _part(token: PathToken) -> dict[str, Any]:
         "text": printable(token.raw, special=token.special),
         "probability": token.probability,
         "rank": token.rank,
-        "surprisal": token.surprisal,
+        "surprisal": None if token.surprisal is None else finite(token.surprisal),
         "how": token.how,
         "u": token.u,
     }

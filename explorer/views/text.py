@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "\x7f": "␡", "\ufffd": "⟨U+FFFD⟩"}
 
+BLANKS = "\u115f\u1160\u3164\uffa0"  # Hangul fillers
+
 
 def printable(raw: bytes, *, special: bool = False) -> str:
     """A token as it is shown: every character visible, bytes that are no character in hex.
@@ -12,14 +14,17 @@ def printable(raw: bytes, *, special: bool = False) -> str:
     >>> printable(b" the"), printable(b"\\n\\t\\x00"), printable("日".encode()[:2])
     ('␣the', '⏎⇥␀', '⟨E6 97⟩')
     """
-    if special:
-        return raw.decode(errors="backslashreplace") or "⟨unused⟩"
+    if special and not raw:
+        return "⟨unused⟩"
     shown = []
     for character, broken in split_characters(raw):
-        shown.append(_visible(character) if character else _hex(broken))
+        if special and character == " ":
+            shown.append(character)  # part of a name such as "<|fim prefix|>", not a space
+        else:
+            shown.append(_visible(character) if character else _hex(broken))
     text = "".join(shown)
-    # A combining mark would hang on whatever stands before the token.
-    return f"◌{text}" if text and unicodedata.combining(text[0]) else text
+    # A mark would hang on whatever stands before the token, or not be seen at all.
+    return f"◌{text}" if text and unicodedata.category(text[0]).startswith("M") else text
 
 
 def plain_text(raws: Iterator[bytes] | list[bytes]) -> str:
@@ -72,8 +77,18 @@ def _visible(character: str) -> str:
         return VISIBLE[character]
     if ord(character) < 0x20:
         return chr(0x2400 + ord(character))  # the Unicode picture of a control character
-    # Other controls, format characters, wide spaces, private and unassigned ones: by number.
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"):
+    # Other controls, format characters, wide spaces, private and unassigned ones, and fillers
+    # that are letters by category and blank to the eye: by number.
+    if character in BLANKS or unicodedata.category(character) in (
+        "Cc",
+        "Cf",
+        "Cs",
+        "Co",
+        "Cn",
+        "Zs",
+        "Zl",
+        "Zp",
+    ):
         return f"⟨U+{ord(character):04X}⟩"
     return character
 

@@ -10,8 +10,6 @@ from playwright.sync_api import Page, Request, expect
 
 pytestmark = pytest.mark.browser
 
-ODA = "織田信長は美少女"
-
 
 def tokens(page: Page) -> list[str]:
     return page.locator("tr.row:not(.other) .pick").all_inner_texts()
@@ -192,6 +190,41 @@ def test_chat_shows_every_template_token(open_page):
     shown = chips(page)
     assert shown.count("<|im_start|>") == 3 and shown.count("<|im_end|>") == 2
     assert "⏎" in shown and "user" in shown
+
+
+def test_the_end_of_the_text_stops_a_run_and_is_said(open_page):
+    page = open_page()
+    page.get_by_role("button", name="A question, as chat").click()
+    expect(page.locator(".chip.special").first).to_be_visible()
+    predict(page, "Answer with one word: is water wet?")
+    page.get_by_role("radio", name="Greedy").click()
+    page.get_by_label("Tokens in a run").fill("300")
+    page.get_by_role("button", name="Step ×N").click()
+    note = page.locator("[data-el=stop-note]")
+    expect(note).to_contain_text("End of text", timeout=90_000)
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(page.locator(".chip").last).to_have_text("<|im_end|>")
+    page.get_by_role("button", name="Step", exact=True).click()  # one may go on all the same
+    expect(page.locator(".chip").last).not_to_have_text("<|im_end|>")
+
+
+def test_the_text_is_copied_with_its_real_spaces(open_page):
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.keyboard.press("g")
+    expect(page.locator(".chip").last).to_have_text("␣Paris")
+    page.get_by_role("button", name="Copy text").click()
+    expect(page.locator("[data-el=note]")).to_contain_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "The capital of France is Paris"
+
+
+def test_help_lists_the_shortcuts(open_page):
+    page = open_page()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Shift+G")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
 
 
 def test_details_of_a_token_on_hover_and_focus(open_page):

