@@ -127,7 +127,7 @@ def test_a_thousandth_raises_the_odds_to_the_thousandth_power() -> None:
     assert math.log10(least) == pytest.approx(1000 * math.log10(0.6))
 
 
-@pytest.mark.parametrize("temperature", [1e5, 1e6])
+@pytest.mark.parametrize("temperature", [1e6])
 def test_a_huge_temperature_is_almost_uniform(temperature: float) -> None:
     assert after([Temperature(temperature)], P4) == pytest.approx([0.25] * 4, abs=1e-6)
 
