@@ -1,5 +1,6 @@
 """All models of the app: loaded on demand, in the background, one copy for everybody."""
 
+import errno
 import logging
 import os
 import threading
@@ -16,6 +17,7 @@ from explorer.backends.base import (
     LoadStatus,
     ModelChoice,
     ModelUnavailable,
+    Reason,
 )
 from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
 from explorer.backends.weights import ensure_converted, ensure_weights
@@ -105,16 +107,12 @@ class LocalModels:
             entry.status = LoadStatus("ready")
         except BackendError as error:
             entry.status = LoadStatus("failed", error=error)
-        except (OSError, ValueError, RuntimeError, ImportError, MemoryError, KeyError) as error:
-            # What transformers raises for a model it can't find, read or hold.
+        except Exception as error:
+            # A stranger's folder or file can make the libraries that read it raise anything.
+            # The user gets a named error; whoever runs the app finds the trace in the log.
             entry.status = LoadStatus("failed", error=_why_not(name, error))
-            log.warning("%s", entry.status.error)
+            log.warning("%s", entry.status.error, exc_info=error)
         finally:
-            if entry.status.phase not in ("ready", "failed"):  # a defect: its trace is in the log
-                broken = ModelUnavailable(
-                    "not_loadable", f"can't load {name}", model=name, detail=""
-                )
-                entry.status = LoadStatus("failed", error=broken)
             entry.finished.set()
 
     def _open(self, name: str, report: Callable[..., None]) -> Backend:
@@ -140,15 +138,25 @@ class LocalModels:
             return entry.hub_id, entry.memory_bytes
         if entry is not None:
             return ensure_weights(entry, self._models_dir, report), entry.memory_bytes
-        path = Path(name).expanduser()
-        if path.suffix == ".gguf" and path.is_file():
+        path = _path(name)
+        if path is not None and path.is_dir():
+            return path, _weight_bytes(path)
+        if path is not None:
             folder = ensure_converted(path, self._models_dir, report)
             return folder, _weight_bytes(folder)
-        if path.is_dir():
-            return path, _weight_bytes(path)
-        if path.suffix == ".gguf" or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        if name.endswith(".gguf") or name.count("/") > 1 or name.startswith((".", "/", "~")):
             raise ModelUnavailable("unknown", f"there is no file or folder {name!r}", model=name)
         return name, None
+
+
+def _path(name: str) -> Path | None:
+    """The folder or `.gguf` file of this name, if there is one."""
+    try:
+        path = Path(name).expanduser()
+        found = path.is_dir() or (path.suffix == ".gguf" and path.is_file())
+    except (OSError, RuntimeError):  # a name too long for a file, or no such user's home
+        return None
+    return path if found else None
 
 
 def _weight_bytes(folder: Path) -> int:
@@ -169,24 +177,33 @@ def _check_memory(name: str, needed: int | None) -> None:
         )
 
 
-def _why_not(name: str, error: BaseException) -> ModelUnavailable:
-    """transformers wraps the Hub's errors in OSError; what really happened is among the causes."""
-    from huggingface_hub import errors
+# What really happened, by the names of the errors among the causes; the first that fits. By name,
+# for the Hub's client wraps errors of an HTTP library that is its own affair.
+_CAUSES: tuple[tuple[Reason, frozenset[str]], ...] = (
+    ("no_memory", frozenset({"MemoryError", "OutOfMemoryError"})),
+    ("gated", frozenset({"GatedRepoError"})),
+    (
+        "no_network",
+        frozenset({"LocalEntryNotFoundError", "OfflineModeIsEnabled", "TransportError"}),
+    ),
+    ("unknown", frozenset({"RepositoryNotFoundError", "HFValidationError"})),
+)
 
+
+def _why_not(name: str, error: BaseException) -> ModelUnavailable:
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     causes = set()
     cause: BaseException | None = error
     while cause is not None:
         causes |= {kind.__name__ for kind in type(cause).__mro__}
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, MemoryError):
-        return ModelUnavailable("no_memory", f"not enough memory for {name}", model=name)
-    if errors.GatedRepoError.__name__ in causes:
-        return ModelUnavailable("gated", f"{name} is gated on the Hub: {first}", model=name)
-    if errors.LocalEntryNotFoundError.__name__ in causes:
+    reason = next((reason for reason, names in _CAUSES if names & causes), None)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ModelUnavailable(
-            "no_network", f"can't fetch {name}: {first}", model=name, detail=first
+            "no_space", f"not enough disk space for {name}: {first}", folder=name, free=0
         )
-    if {errors.RepositoryNotFoundError.__name__, errors.HFValidationError.__name__} & causes:
-        return ModelUnavailable("unknown", f"there is no model {name!r}: {first}", model=name)
-    return ModelUnavailable("not_loadable", f"can't load {name}: {first}", model=name, detail=first)
+    if reason is None and "can't allocate memory" in str(error):
+        reason = "no_memory"  # torch's own allocator raises a plain RuntimeError
+    return ModelUnavailable(
+        reason or "not_loadable", f"can't load {name}: {first}", model=name, detail=first
+    )

@@ -93,7 +93,10 @@ class Vocabulary:
     def _look_up(self, token_id: int) -> Token:
         added = self._added.get(token_id)
         if added is not None:
-            return Token(token_id, added.content.encode(), bool(added.special))
+            special = bool(added.special)
+            plain = special or self._family == "byte-level BPE"  # written as it reads
+            raw = added.content.encode() if plain else entry_bytes(added.content, self._family)
+            return Token(token_id, raw, special)
         entry = self._tokenizer.convert_ids_to_tokens(token_id)
         if entry is None:
             # Embedding tables are often padded past the tokenizer's last entry.

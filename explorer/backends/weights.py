@@ -177,7 +177,7 @@ def _convert(gguf: Path, target: Path, report: Report) -> None:
     log = target.parent / "convert.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "explorer.backends.convert", str(gguf), str(target)],
+            [sys.executable, "-m", "explorer.backends.convert", gguf.resolve(), target.resolve()],
             stdin=subprocess.PIPE,  # closed when this process dies, which ends that one
             stdout=output,
             stderr=subprocess.STDOUT,
