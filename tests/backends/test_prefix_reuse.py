@@ -1,0 +1,525 @@
+"""The model is asked once per prefix, and what is reused is never wrong."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from explorer.backends import local
+from explorer.backends.local import LocalBackend
+from explorer.backends.prefix_memory import PrefixMemory, cache_bytes, fork, new_cache
+from explorer.decoding import Distribution
+from tests.backends import tiny
+
+REUSING = ["llama", "gemma3", "gpt2"]
+FULL_PASSES = ["mamba", "hybrid"]
+LONG = tuple(3 + (17 * i) % 300 for i in range(3 * tiny.WINDOW + 3))  # past Gemma's window
+SHORT = LONG[:20]  # within the context of GPT-2
+
+
+def start_of(name: str) -> tuple[int, ...]:
+    return SHORT if name == "gpt2" else LONG
+
+
+@contextmanager
+def forwarded(backend: LocalBackend) -> Iterator[list[int]]:
+    """How many tokens each forward pass was given."""
+    counts: list[int] = []
+    hook = backend.model.register_forward_pre_hook(
+        lambda _model, _args, kwargs: counts.append(kwargs["input_ids"].shape[1]),
+        with_kwargs=True,
+    )
+    try:
+        yield counts
+    finally:
+        hook.remove()
+
+
+@cache
+def plain(name: str, prefix: tuple[int, ...]) -> NDArray[np.float64]:
+    """Softmax by token id of a full pass without a cache."""
+    with torch.inference_mode():
+        logits = tiny.MODELS[name]()(input_ids=torch.tensor([prefix]), use_cache=False).logits
+        return torch.softmax(logits[0, -1].double(), -1).numpy()
+
+
+def by_token_id(distribution: Distribution) -> NDArray[np.float64]:
+    return distribution.probabilities[distribution.positions]
+
+
+def assert_right(name: str, backend: LocalBackend, prefix: tuple[int, ...]) -> None:
+    got = by_token_id(backend.next_distribution(prefix))
+    assert np.abs(got - plain(name, prefix)).max() < 1e-5
+
+
+def assert_scored_right(name: str, backend: LocalBackend, prefix: tuple[int, ...]) -> None:
+    for end, token in enumerate(backend.score(prefix)[1:], start=1):
+        before = plain(name, prefix[:end])
+        assert token.logprob == pytest.approx(np.log(before[prefix[end]]), abs=1e-3)
+        assert token.rank == 1 + (before > before[prefix[end]]).sum()
+
+
+@pytest.fixture(params=REUSING)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def backend(name: str) -> LocalBackend:
+    return tiny.backend(name)
+
+
+# how much is forwarded
+
+
+def test_a_prefix_is_forwarded_once(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    with forwarded(backend) as counts:
+        backend.next_distribution(start)
+        backend.next_distribution(start)
+    assert counts == [len(start)]
+
+
+def test_a_step_forwards_one_token(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    backend.next_distribution(start)
+    with forwarded(backend) as counts:
+        for end in range(1, 5):
+            backend.next_distribution((*start, *range(50, 50 + end)))
+    assert counts == [1, 1, 1, 1]
+
+
+def test_a_visited_prefix_forwards_nothing(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    path = [(*start, *range(50, 50 + end)) for end in range(5)]
+    for prefix in path:
+        backend.next_distribution(prefix)
+    with forwarded(backend) as counts:
+        for prefix in reversed(path):
+            backend.next_distribution(prefix)
+    assert counts == []
+
+
+@pytest.mark.parametrize("back", [1, 2, 5, 15])
+def test_another_token_after_rewinding_forwards_one(
+    name: str, backend: LocalBackend, back: int
+) -> None:
+    start = start_of(name)
+    backend.next_distribution(start)
+    with forwarded(backend) as counts:
+        backend.next_distribution((*start[:-back], 350))
+    assert counts == [1]
+    assert_right(name, backend, (*start[:-back], 350))
+
+
+def test_both_branches_can_go_on(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)[:-3]
+    left, right = (*start, 50), (*start, 60)
+    backend.next_distribution(left)
+    backend.next_distribution(right)
+    with forwarded(backend) as counts:
+        backend.next_distribution((*left, 51))
+        backend.next_distribution((*right, 61))
+        backend.next_distribution((*left, 51, 52))
+    assert counts == [1, 1, 1]
+    assert_right(name, backend, (*left, 51, 52))
+    assert_right(name, backend, (*right, 61))
+
+
+def test_scoring_forwards_the_text_once(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    with forwarded(backend) as counts:
+        backend.score(start)
+        backend.score(start)
+        backend.next_distribution(start)
+    assert counts == [len(start)]
+
+
+def test_a_step_after_scoring_forwards_one_token(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    backend.score(start)
+    with forwarded(backend) as counts:
+        backend.next_distribution((*start, 50))
+    assert counts == [1]
+
+
+def test_scores_after_steps_forward_nothing(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    backend.score(start)
+    path = (*start, 50, 51, 52)
+    for end in range(len(start), len(path)):
+        backend.next_distribution(path[:end])
+    with forwarded(backend) as counts:
+        backend.score(path)
+    assert counts == []
+    assert_scored_right(name, backend, path)
+
+
+def test_an_edited_end_forwards_what_differs(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    backend.next_distribution(start)
+    edited = (*start[:-6], 350, 351, 352)
+    with forwarded(backend) as counts:
+        backend.next_distribution(edited)
+    assert counts == [3]
+    assert_right(name, backend, edited)
+
+
+def test_scoring_an_edited_end_forwards_what_differs_and_one_more(
+    name: str, backend: LocalBackend
+) -> None:
+    start = start_of(name)
+    backend.score(start)
+    edited = (*start[:-6], 350, 351, 352)
+    with forwarded(backend) as counts:
+        backend.score(edited)
+    assert counts == [4]
+    assert_scored_right(name, backend, edited)
+
+
+def test_a_cache_of_another_first_token_is_of_no_use(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    backend.next_distribution(start)
+    other = (start[0] + 1, *start[1:])
+    with forwarded(backend) as counts:
+        backend.next_distribution(other)
+    assert counts == [len(other)]
+    assert_right(name, backend, other)
+
+
+def test_backends_of_other_names_share_a_memory_but_no_prefix() -> None:
+    llama, gemma3 = tiny.backend("llama"), tiny.backend("gemma3")
+    memory = PrefixMemory(tiny.BUDGET)
+    backends = {
+        name: LocalBackend(of.model, tiny.tokenizer_of(name), of.info, memory)
+        for name, of in (("llama", llama), ("gemma3", gemma3))
+    }
+    for name, backend in backends.items():
+        assert_right(name, backend, SHORT)
+        assert_scored_right(name, backend, SHORT)
+
+
+# whether it is right
+
+
+def walk(name: str, backend: LocalBackend, moves: list[tuple[str, int, int]]) -> None:
+    """Rewinds, branches, jumps and scores from one prefix to the next."""
+    limit = backend.info.context_length
+    prefix = start_of(name)
+    visited = [prefix]
+    for move, amount, token_id in moves:
+        if move == "step" and len(prefix) < limit:
+            prefix = (*prefix, token_id)
+        elif move == "rewind":
+            prefix = prefix[: max(1, len(prefix) - amount)]
+        elif move == "branch":
+            prefix = (*prefix[: max(1, len(prefix) - amount)], token_id)
+        elif move == "jump":
+            prefix = visited[amount % len(visited)]
+        elif move == "replace":
+            place = amount % len(prefix)
+            prefix = (*prefix[:place], token_id, *prefix[place + 1 :])
+        if move == "score":
+            assert_scored_right(name, backend, prefix)
+        assert_right(name, backend, prefix)
+        visited.append(prefix)
+
+
+MOVES = st.tuples(
+    st.sampled_from(["step", "step", "rewind", "branch", "jump", "replace", "score"]),
+    st.integers(0, 30),
+    st.integers(0, tiny.VOCAB_SIZE - 1),
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(moves=st.lists(MOVES, min_size=3, max_size=15))
+def test_any_walk_gives_what_a_full_pass_gives(moves: list[tuple[str, int, int]]) -> None:
+    for name in REUSING:
+        walk(name, tiny.backend(name), moves)
+
+
+def random_moves(seed: int, count: int) -> list[tuple[str, int, int]]:
+    source = random.Random(seed)
+    kinds = ["step", "step", "rewind", "branch", "jump", "replace", "score"]
+    return [
+        (source.choice(kinds), source.randrange(31), source.randrange(tiny.VOCAB_SIZE))
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_long_walk_gives_what_a_full_pass_gives(
+    name: str, backend: LocalBackend, seed: int
+) -> None:
+    walk(name, backend, random_moves(seed, 40))
+
+
+@pytest.mark.parametrize("name", FULL_PASSES)
+def test_a_model_without_a_croppable_cache_makes_full_passes(name: str) -> None:
+    backend = tiny.backend(name)
+    backend.next_distribution(SHORT)
+    with forwarded(backend) as counts:
+        backend.next_distribution((*SHORT, 50))
+        backend.next_distribution((*SHORT[:-4], 51))
+        backend.next_distribution((*SHORT, 50))
+    assert counts == [len(SHORT) + 1, len(SHORT) - 3]
+
+
+@pytest.mark.parametrize("name", FULL_PASSES)
+def test_a_model_without_a_croppable_cache_is_right(name: str) -> None:
+    walk(name, tiny.backend(name), random_moves(4, 20))
+
+
+# prefill in chunks
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 8, 9])
+def test_prefill_in_chunks_gives_the_same(
+    name: str, backend: LocalBackend, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "PREFILL_CHUNK", chunk)
+    start = start_of(name)
+    with forwarded(backend) as counts:
+        assert_right(name, backend, start)
+    assert max(counts) == chunk
+    assert sum(counts) == len(start)
+    assert_right(name, backend, (*start[:-5], 350, 351, 352))
+
+
+@pytest.mark.parametrize("rows", [1, 4, 10])
+def test_scores_in_chunks_that_fit_give_the_same(
+    name: str, backend: LocalBackend, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LOGITS_BYTES", 4 * tiny.VOCAB_SIZE * rows + 3)
+    start = start_of(name)
+    with forwarded(backend) as counts:
+        assert_scored_right(name, backend, start)
+    assert max(counts) == rows
+    assert sum(counts) == len(start)
+    assert_right(name, backend, start)
+    assert_scored_right(name, backend, (*start[:-5], 350, 351, 352))
+
+
+def test_scores_in_chunks_over_a_lost_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "PREFILL_CHUNK", 4)
+    backend = tiny.backend("llama")
+    backend.score(LONG[:14])
+    backend._memory.forget("cache", "llama", LONG[:14])
+    assert_scored_right("llama", backend, LONG)
+
+
+def test_scores_are_right_when_the_logits_of_one_token_exceed_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "LOGITS_BYTES", 1)
+    assert_scored_right("llama", tiny.backend("llama"), SHORT)
+
+
+@pytest.mark.parametrize("name", FULL_PASSES)
+def test_full_passes_are_not_chunked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "PREFILL_CHUNK", 4)
+    backend = tiny.backend(name)
+    assert_right(name, backend, SHORT)
+    assert_scored_right(name, backend, (*SHORT, 9))
+
+
+# the budget
+
+
+@pytest.mark.parametrize("budget", [0, 1_000, 15_000, 40_000, 200_000])
+def test_a_small_budget_forgets_but_is_right(
+    name: str, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 0
+    put = PrefixMemory.put
+
+    def watched(memory: PrefixMemory, *args: Any) -> None:
+        nonlocal most
+        put(memory, *args)
+        most = max(most, memory.used_bytes)
+
+    monkeypatch.setattr(PrefixMemory, "put", watched)
+    backend = tiny.backend(name, budget)
+    walk(name, backend, random_moves(5, 25))
+    assert most <= budget
+    assert most > budget // 3 or budget <= 1_000
+
+
+def test_what_was_used_longest_ago_is_forgotten_first() -> None:
+    one = Distribution.from_logits(np.zeros(100))
+    memory = PrefixMemory(3 * 4 * one.logits.nbytes)
+    for token_id in (1, 2, 3):
+        memory.put("distribution", "m", (token_id,), one)
+    memory.get("distribution", "m", (1,))
+    memory.put("distribution", "m", (4,), one)
+    kept = [i for i in (1, 2, 3, 4) if memory.get("distribution", "m", (i,)) is not None]
+    assert kept == [1, 3, 4]
+
+
+def test_what_exceeds_the_budget_is_not_kept() -> None:
+    memory = PrefixMemory(1_000)
+    memory.put("distribution", "m", (1,), Distribution.from_logits(np.zeros(1_000)))
+    assert memory.get("distribution", "m", (1,)) is None
+    assert memory.used_bytes == 0
+
+
+def test_used_bytes_count_the_arrays_that_a_distribution_keeps() -> None:
+    distribution = Distribution.from_logits(np.arange(1_000.0))
+    memory = PrefixMemory(10**6)
+    memory.put("distribution", "m", (1,), distribution)
+    distribution.rank_of(distribution.probabilities.argmax())
+    kept = (
+        distribution.token_ids,
+        distribution.logits,
+        distribution.probabilities,
+        distribution.positions,
+    )
+    assert memory.used_bytes >= sum(array.nbytes for array in kept)
+
+
+def test_longest_is_the_longest_of_the_same_kind_and_model() -> None:
+    memory = PrefixMemory(10**6)
+    one = Distribution.from_logits(np.zeros(4))
+    for kind, model, prefix in [
+        ("distribution", "m", (1, 2, 3, 9, 9)),
+        ("distribution", "m", (1, 2)),
+        ("distribution", "m", (2, 2, 3, 4)),
+        ("distribution", "other", (1, 2, 3, 4)),
+        ("scores", "m", (1, 2, 3, 4)),
+    ]:
+        memory.put(kind, model, prefix, () if kind == "scores" else one)
+    shared, found = memory.longest("distribution", "m", (1, 2, 3, 4))
+    assert (shared, found and found[0]) == (3, (1, 2, 3, 9, 9))
+    assert memory.longest("distribution", "m", (3, 3)) == (0, None)
+    assert memory.longest("cache", "m", (1, 2)) == (0, None)
+
+
+def test_stepping_keeps_one_cache(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)[:-3]
+    for end in range(4):
+        backend.next_distribution((*start, *range(50, 50 + end)))
+    caches = [key[2] for key in backend._memory._store if key[0] == "cache"]
+    assert caches == [(*start, 50, 51, 52)]
+
+
+def test_used_bytes_count_what_the_caches_really_hold(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    backend.next_distribution(start)
+    backend.next_distribution((*start[:2], 350))
+    backend.score((*start[:3], 351))
+    caches = [value for key, value in backend._memory._store.items() if key[0] == "cache"]
+    assert len(caches) == 3
+    for held in caches:
+        tensors = [tensor for layer in held.layers for tensor in (layer.keys, layer.values)]
+        assert sum(tensor.untyped_storage().nbytes() for tensor in tensors) == cache_bytes(held)
+
+
+# many at once
+
+
+def in_threads(count: int, ask: Callable[[int], Any]) -> list[Any]:
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> Any:
+        barrier.wait()
+        return ask(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_a_class_on_one_prompt_costs_one_forward(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    with forwarded(backend) as counts:
+        answers = in_threads(8, lambda _: backend.next_distribution(start))
+    assert counts == [len(start)]
+    assert len({id(answer) for answer in answers}) == 1
+
+
+def test_a_class_scoring_one_text_costs_one_forward(name: str, backend: LocalBackend) -> None:
+    start = start_of(name)
+    with forwarded(backend) as counts:
+        answers = in_threads(8, lambda _: backend.score(start))
+    assert counts == [len(start)]
+    assert all(answer == answers[0] for answer in answers)
+
+
+@pytest.mark.parametrize("budget", [60_000, tiny.BUDGET])
+def test_many_prefixes_at_once_are_all_right(name: str, budget: int) -> None:
+    backend = tiny.backend(name, budget)
+    start = start_of(name)
+    source = random.Random(6)
+    asked = [
+        (*start[: source.randrange(1, len(start))], *source.choices(range(300), k=3))
+        for _ in range(50)
+    ]
+    for prefix in asked:
+        plain(name, prefix)
+
+    def ask(number: int) -> None:
+        for prefix in random.Random(number).sample(asked, len(asked)):
+            assert_right(name, backend, prefix)
+
+    in_threads(8, ask)
+    assert backend._memory.used_bytes <= budget
+
+
+# forks
+
+
+def filled_cache(name: str, prefix: tuple[int, ...]) -> Any:
+    model = tiny.MODELS[name]()
+    cache = new_cache(model.config)
+    with torch.inference_mode():
+        model(input_ids=torch.tensor([prefix]), past_key_values=cache, use_cache=True)
+    return cache
+
+
+@pytest.mark.parametrize("length", [1, 5, 12, 20])
+def test_a_fork_shares_its_data(name: str, length: int) -> None:
+    origin = filled_cache(name, SHORT)
+    forked = fork(origin, length)
+    assert forked.get_seq_length() == length
+    for layer, of_origin in zip(forked.layers, origin.layers, strict=True):
+        assert layer.keys.data_ptr() == of_origin.keys.data_ptr()
+        assert layer.values.data_ptr() == of_origin.values.data_ptr()
+
+
+@pytest.mark.parametrize("length", [1, 5, 12, 20])
+def test_a_fork_never_changes_its_origin(name: str, length: int) -> None:
+    origin = filled_cache(name, SHORT)
+    before = [(layer.keys.clone(), layer.values.clone()) for layer in origin.layers]
+    forked = fork(origin, length)
+    with torch.inference_mode():
+        tiny.MODELS[name]()(
+            input_ids=torch.tensor([[50, 51]]), past_key_values=forked, use_cache=True
+        )
+    assert forked.get_seq_length() == length + 2
+    assert origin.get_seq_length() == len(SHORT)
+    for layer, (keys, values) in zip(origin.layers, before, strict=True):
+        assert torch.equal(layer.keys, keys)
+        assert torch.equal(layer.values, values)
+
+
+def test_a_cache_holds_every_token_also_past_the_window() -> None:
+    origin = filled_cache("gemma3", LONG)
+    assert [layer.keys.shape[-2] for layer in origin.layers] == [len(LONG)] * 3
+    assert cache_bytes(origin) == 3 * 2 * len(LONG) * 8 * 4
+
+
+@pytest.mark.parametrize("name", FULL_PASSES)
+def test_a_recurrent_model_has_no_cache_to_fork(name: str) -> None:
+    backend = tiny.backend(name)
+    backend.next_distribution(SHORT)
+    assert backend._memory.longest("cache", name, SHORT) == (0, None)
