@@ -53,5 +53,5 @@ function niceTop(p) {
   return 1;
 }
 function percentTick(p) {
-  return new Intl.NumberFormat(language, { style: 'percent', maximumSignificantDigits: 3 }).format(p);
+  return formatter('tick', { style: 'percent', maximumSignificantDigits: 3 }).format(p);
 }

@@ -45,7 +45,7 @@ function roving(box, selector) {
   });
 }
 function oneTabStop(nodes, preferred = 0) {
-  nodes.forEach((node, i) => { node.tabIndex = i === preferred ? 0 : -1; });
+  nodes.forEach((node, i) => { const index = i === preferred ? 0 : -1; if (node.tabIndex !== index) node.tabIndex = index; });
 }
 
 let noteTimer = 0;

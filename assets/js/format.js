@@ -8,8 +8,16 @@ let asFraction = remembered('fraction') === '1';
 
 const has = key => key in setup.texts[language];
 const t = (key, facts = {}) => (setup.texts[language][key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => name in facts ? facts[name] : whole);
-const grouped = n => new Intl.NumberFormat(language).format(n);
-const decimals = (x, digits) => new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(x);
+// A formatter takes far longer to make than to use, and a table uses hundreds of numbers.
+const formatters = new Map();
+function formatter(name, options) {
+  const key = language + name;
+  if (!formatters.has(key)) formatters.set(key, new Intl.NumberFormat(language, options));
+  return formatters.get(key);
+}
+const grouped = n => formatter('grouped').format(n);
+const decimals = (x, digits) => formatter('decimals' + digits, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(x);
+const significant = x => formatter('significant', { minimumSignificantDigits: 2, maximumSignificantDigits: 2 }).format(x);
 const megabytes = n => decimals(n / 1e6, 0) + ' MB';
 const unknown = '–';
 
@@ -21,7 +29,7 @@ function probability(p) {
   const percent = 100 * p;
   if (p < 1 && percent >= 99.995) return '>' + decimals(99.99, 2) + ' %';
   if (percent >= 0.01) return decimals(percent, 2) + ' %';
-  if (percent >= 1e-5) return new Intl.NumberFormat(language, { minimumSignificantDigits: 2, maximumSignificantDigits: 2 }).format(percent) + ' %';
+  if (percent >= 1e-5) return significant(percent) + ' %';
   return percent.toExponential(1) + ' %';
 }
 function share(p) {

@@ -23,16 +23,29 @@ function drawStrip(view) {
     more.addEventListener('click', () => { wholeStrip = true; perform('open'); });
     nodes.push(more);
   }
+  // Chips that stay keep their nodes: a step draws one new chip, however long the text.
+  const kept = new Map([...el.chips.children].map(node => [node.nteKey, node]));
   for (const chip of view.chips) {
     const shown = splitBytes && chip.parts.length > 1 ? chip.parts.map(part => ({ ...chip, text: part.text, probability: part.probability, parts: [part] })) : [chip];
-    for (const one of shown) nodes.push(chipNode(one, view));
+    for (const one of shown) {
+      const key = language + asFraction + view.prompt_length + JSON.stringify(one);
+      const node = kept.get(key) ?? chipNode(one, view);
+      node.nteKey = key;
+      nodes.push(node);
+    }
     if (chip.breaks) nodes.push(make('span', 'break'));
   }
-  el.chips.replaceChildren(...nodes);
+  arrange(el.chips, nodes);
   const chips = [...el.chips.querySelectorAll('button')];
   oneTabStop(chips, chips.length - 1);
-  el.chips.scrollTop = el.chips.scrollHeight;
+  requestAnimationFrame(() => { el.chips.scrollTop = el.chips.scrollHeight; }); // no layout before all is drawn
   setText(el.length, t('token_count', { count: grouped(view.length), limit: grouped(view.model.context_length) }));
+}
+
+// Puts these children in this order, touching only those that differ.
+function arrange(box, nodes) {
+  nodes.forEach((node, i) => { if (box.children[i] !== node) box.insertBefore(node, box.children[i] ?? null); });
+  while (box.children.length > nodes.length) box.lastChild.remove();
 }
 
 function chipNode(chip, view) {

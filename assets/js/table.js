@@ -31,12 +31,14 @@ function drawRows(table) {
     setText(parts.pick, row.text);
     parts.pick.classList.toggle('special', row.special);
     const cut = row.cut_by === null ? '' : stepName(row.cut_by);
-    parts.pick.setAttribute('aria-label', t('pick_row', { token: row.text, rank: grouped(row.rank) }) + ', ' + t('raw') + ' ' + probability(row.raw_probability) + ', ' + t('final') + ' ' + probability(row.probability) + (cut ? ', ' + t('cut_at', { step: cut }) : ''));
+    const raw = probability(row.raw_probability), final = probability(row.probability);
+    const said = t('pick_row', { token: row.text, rank: grouped(row.rank) }) + ', ' + t('raw') + ' ' + raw + ', ' + t('final') + ' ' + final + (cut ? ', ' + t('cut_at', { step: cut }) : '');
+    parts.pick.setAttribute('aria-label', said);
     setText(parts.joins, row.completes ? '→ ' + row.completes : '');
     parts.joins.title = row.completes ? t('completes', { text: row.completes }) : '';
     setText(parts.id, String(row.token_id));
-    setText(parts.raw, probability(row.raw_probability));
-    setText(parts.final, probability(row.probability));
+    setText(parts.raw, raw);
+    setText(parts.final, final);
     node.style.setProperty('--raw-share', row.raw_probability / top);
     node.style.setProperty('--final-share', row.probability / top);
     setText(parts.cut, cut);

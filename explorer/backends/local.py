@@ -176,8 +176,11 @@ class LocalBackend:
     def _remember(
         self, prefix: tuple[int, ...], cache: Any, logits: NDArray[np.float32]
     ) -> Distribution:
-        distribution = Distribution.from_logits(logits)
-        self._memory.put("distribution", self.info.model_id, prefix, distribution)
+        # A pass of another shape differs in the last digits: what was shown once stays.
+        distribution: Distribution | None = self._recall("distribution", prefix)
+        if distribution is None:
+            distribution = Distribution.from_logits(logits)
+            self._memory.put("distribution", self.info.model_id, prefix, distribution)
         if cache is not None:
             self._memory.put("cache", self.info.model_id, prefix, cache)
             # The longer cache can be cut back to the shorter one, which then is not needed.

@@ -68,7 +68,8 @@ class ScriptedBackend:
             fits = [i for i, raw in enumerate(self._vocabulary) if raw and rest.startswith(raw)]
             if not fits:
                 raise TextNotEncodable(
-                    f"no scripted token begins {rest[:8]!r}", position=len(text) - len(rest.decode(errors="ignore"))
+                    f"no scripted token begins {rest[:8]!r}",
+                    position=len(text) - len(rest.decode(errors="ignore")),
                 )
             best = max(fits, key=lambda i: len(self._vocabulary[i]))
             token_ids.append(best)
