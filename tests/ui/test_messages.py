@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from explorer.backends import base
+from explorer.backends import base, loading
 from explorer.backends.base import BackendError, ContextTooLong, LoadPhase, ModelUnavailable
 from explorer.decoding import PRESETS, STEPS, ParameterError
 from explorer.session.reading import Stop
@@ -130,6 +130,13 @@ def test_strategies_name_steps_and_presets_that_exist() -> None:
         assert set(preset["values"]) <= sliders  # type: ignore[call-overload]
 
 
+def reasons(argument: ast.expr) -> list[str]:
+    """The codes of a `ModelUnavailable`: the one it is made with, or all it may be made with."""
+    if isinstance(argument, ast.Constant):
+        return [f"model_{argument.value}"]
+    return ["model_not_loadable", *(f"model_{reason}" for reason, _ in loading._CAUSES)]
+
+
 def values_given() -> list[tuple[str, str, set[str]]]:
     """Where an error is made, its code, and the names of the values that it is made with."""
     found = []
@@ -140,14 +147,11 @@ def values_given() -> list[tuple[str, str, set[str]]]:
             kind = getattr(base, node.func.id, None)
             if not (inspect.isclass(kind) and issubclass(kind, BackendError)):
                 continue
-            if kind is ModelUnavailable:
-                assert isinstance(node.args[0], ast.Constant)
-                code = f"model_{node.args[0].value}"
-            else:
-                code = kind.code
-            if kind is not ContextTooLong:  # which names its values itself
-                given = {keyword.arg for keyword in node.keywords if keyword.arg}
-                found.append((f"{path.name}:{code}", code, given))
+            if kind is ContextTooLong:  # which names its values itself
+                continue
+            codes = [kind.code] if kind is not ModelUnavailable else reasons(node.args[0])
+            given = {keyword.arg for keyword in node.keywords if keyword.arg}
+            found += [(f"{path.name}:{code}", code, given) for code in codes]
     return found
 
 
