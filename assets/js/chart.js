@@ -46,6 +46,9 @@ function drawChart(chart) {
     const late = chart.cut > count / 2;
     shape(svg, 'text', { x: x + (late ? -4 : 4), y: top + tall * 0.42, 'text-anchor': late ? 'end' : 'start', class: 'cut-label' }, t('cut_label', { kept: grouped(chart.kept) }));
   }
+  if ((chart.cut === null || chart.cut >= count) && chart.kept < chart.vocab_size) {
+    shape(svg, 'text', { x: width - right, y: top + tall * 0.42, 'text-anchor': 'end', class: 'cut-label' }, t('cut_label', { kept: grouped(chart.kept) }) + ' →');
+  }
   el.chart.replaceChildren(svg);
 }
 function niceTop(p) {

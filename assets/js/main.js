@@ -16,7 +16,7 @@ function showTable(table) {
   Object.assign(current, table);
   drawRows(current);
   drawSummary(current, current);
-  drawChart(current.chart);
+  drawChart({ ...current.chart, vocab_size: current.summary.vocab_size });
   showSettings(current);
 }
 function redraw() {

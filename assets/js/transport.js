@@ -42,8 +42,12 @@ function receive(answer, again) {
   if (answer.ok.table) showTable(answer.ok.table);
   return answer.ok;
 }
+let busyTimer = 0;
 function setBusy(now) {
   busy = now;
+  clearTimeout(busyTimer);
+  if (now) busyTimer = setTimeout(() => { el.busy.hidden = false; }, 400); // quick answers need no word
+  else el.busy.hidden = true;
   el.root.setAttribute('aria-busy', String(now));
 }
 
