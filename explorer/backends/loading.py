@@ -102,8 +102,7 @@ class LocalModels:
             entry.status = LoadStatus(phase, done, total)
 
         try:
-            with _LOADING:
-                entry.backend = self._open(name, report)
+            entry.backend = self._open(name, report)
             entry.status = LoadStatus("ready")
         except BackendError as error:
             entry.status = LoadStatus("failed", error=error)
@@ -118,8 +117,13 @@ class LocalModels:
     def _open(self, name: str, report: Callable[..., None]) -> Backend:
         entry = CATALOGUE.get(name)
         source, needed = self._source(name, entry, report)
-        _check_memory(name, needed)
-        report("loading")
+        report("waiting")
+        with _LOADING:
+            _check_memory(name, needed)
+            report("loading")
+            return self._load_weights(name, entry, source)
+
+    def _load_weights(self, name: str, entry: CatalogueEntry | None, source: str | Path) -> Backend:
         # Imported here: torch and transformers take seconds that the page need not wait for.
         from explorer.backends.local import open_local
         from explorer.backends.prefix_memory import PrefixMemory

@@ -76,6 +76,7 @@ class LocalBackend:
                 f"{self.info.model_id} has no chat template", model=self.info.model_id
             )
         for message in messages:
+            check_text(message["role"])
             check_text(message["content"])
         with self._tokenizing:
             try:

@@ -79,6 +79,10 @@ def _prepared(name: str, models_dir: Path, report: Report) -> Iterator[tuple[Pat
             if _is_complete(folder):  # another process made it while this one waited
                 yield folder, None
                 return
+            if folder.exists() and not folder.is_dir():
+                raise FileExistsError(
+                    errno.EEXIST, "a file stands where the model goes", str(folder)
+                )
             for leftover in (folder, *models_dir.glob(f"{prefix}*")):
                 shutil.rmtree(leftover, ignore_errors=True)
             work = Path(tempfile.mkdtemp(prefix=prefix, dir=models_dir))
