@@ -11,7 +11,7 @@ const SHORTCUTS = [
   ['Shift+R', 'reset', () => doAction('reset')],
   ['C', 'copy', () => doAction('text')],
   ['/', 'help_focus_prompt', () => el.prompt.focus()],
-  ['T', 'help_focus_table', () => el.tbody.querySelector('button.pick[tabindex="0"]')?.focus()],
+  ['T', 'help_focus_table', () => [...el.tbody.querySelectorAll('button.pick')].find(pick => pick.tabIndex === 0)?.focus()],
   ['Esc', 'help_stop', null],
   ['?', 'help_help', () => openHelp()],
 ];
