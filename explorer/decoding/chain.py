@@ -48,6 +48,20 @@ class Trace:
             cut[stage.removed] = number
         return cut
 
+    def stages_cutting(self, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:  # (n,)
+        """Index of the stage that removed each of these tokens, -1 where nothing did."""
+        order = self.distribution.token_ids
+        for stage in self.stages:
+            kept = stage.kept.token_ids
+            if kept is not order and not np.array_equal(kept, order[: len(kept)]):
+                return self.stages_that_cut[token_ids].astype(np.int64)
+        # Every stage cut a tail of the raw order, so a few places tell, not a whole vocabulary.
+        places = self.distribution.positions[token_ids]
+        cutting = np.full(len(token_ids), -1, dtype=np.int64)
+        for number in range(len(self.stages) - 1, -1, -1):
+            cutting[places >= len(self.stages[number].kept)] = number
+        return cutting
+
     def cut_by(self, token_id: int) -> str | None:
         """The JSON name of the step that removed this token; `None` if it survived.
 

@@ -8,6 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
+def softmax_in_place(shifted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Softmax of logits whose greatest is 0, written over them.
+
+    On a large vocabulary a fresh array costs more than the arithmetic.
+    """
+    np.exp(shifted, out=shifted)
+    shifted /= shifted.sum()
+    return shifted
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """Tokens still in the running, most probable first; ties by lower token id.
@@ -28,11 +38,7 @@ class Candidates:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1
-        # In place: on a large vocabulary a fresh array costs more than the arithmetic.
-        weights: NDArray[np.float64] = self.logits - self.logits[0]
-        np.exp(weights, out=weights)
-        weights /= weights.sum()
-        return weights
+        return softmax_in_place(self.logits - self.logits[0])
 
     @cached_property
     def entropy(self) -> float:
@@ -53,10 +59,6 @@ class Candidates:
         if count >= len(self):
             return self
         return Candidates(self.token_ids[:count], self.logits[:count])
-
-    def reweighted(self, logits: NDArray[np.float64]) -> "Candidates":
-        """The same tokens in the same order with new logits, which must keep that order."""
-        return Candidates(self.token_ids, logits)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from explorer.decoding.chain import Trace
+from explorer.decoding.step import step_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +47,33 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
     # Among the first len(final) + count tokens at least `count` were cut, if so many were.
     head = distribution.token_ids[: len(final) + count] if count > len(final) else None
     shown_cut = (
-        head[trace.stages_that_cut[head] >= 0][: count - len(final)]
+        head[trace.stages_cutting(head) >= 0][: count - len(final)]
         if head is not None
         else shown_final[:0]
     )
     token_ids = np.concatenate((shown_final, shown_cut))
     places = positions[token_ids]
+    cut = trace.stages_cutting(token_ids).tolist()
     raw = distribution.probabilities[places]
     probabilities = np.concatenate(
         (final.probabilities[: len(shown_final)], np.zeros(len(shown_cut)))
     )
     rows = tuple(
-        RankedToken(rank, token_id, logit, raw_probability, probability, trace.cut_by(token_id))
-        for rank, token_id, logit, raw_probability, probability in zip(
+        RankedToken(
+            rank,
+            token_id,
+            logit,
+            raw_probability,
+            probability,
+            None if stage < 0 else step_name(trace.stages[stage].step),
+        )
+        for rank, token_id, logit, raw_probability, probability, stage in zip(
             (places + 1).tolist(),
             token_ids.tolist(),
             distribution.logits[places].tolist(),
             raw.tolist(),
             probabilities.tolist(),
+            cut,
             strict=True,
         )
     )

@@ -10,6 +10,8 @@ import numpy as np
 from explorer.decoding.distribution import Candidates
 from explorer.decoding.parameters import check_count, check_real
 
+HEAD = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Greedy:
@@ -67,7 +69,10 @@ class TopP:
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         if self.p >= 1:
             return candidates
-        mass = candidates.probabilities.cumsum()
+        probabilities = candidates.probabilities
+        mass = probabilities[:HEAD].cumsum()  # a nucleus is mostly small: look there first
+        if mass[-1] < self.p:
+            mass = probabilities.cumsum()
         return candidates.first(int(np.searchsorted(mass, self.p)) + 1)
 
 
