@@ -7,6 +7,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Gradio rebuilds a summary of all events after each one, even with analytics off.
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
 
+import explorer.ui.quick_import  # noqa: F401, I001  (before gradio)
 import gradio as gr
 
 from explorer.backends.base import Models
