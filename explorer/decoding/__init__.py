@@ -3,40 +3,79 @@
 This package is pure: NumPy in, NumPy out. It knows no model, no tokenizer and no screen.
 """
 
+from explorer.decoding.bans import BannedSequences, NoRepeatNgram
 from explorer.decoding.chain import Stage, Trace, advance, decode, draw
 from explorer.decoding.codec import STEPS, chain_from_json, chain_to_json, resolve_chain
+from explorer.decoding.constraint import Constraint, Grammar
 from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.measure import CuttingStep, Measured, MeasuringStep
+from explorer.decoding.mirostat import MirostatV1, MirostatV2, Observation
 from explorer.decoding.parameters import ParameterError
+from explorer.decoding.penalties import (
+    Dry,
+    FrequencyPresencePenalty,
+    LogitBias,
+    RepetitionPenalty,
+)
 from explorer.decoding.presets import PRESETS
 from explorer.decoding.randomness import uniform
 from explorer.decoding.ranking import RankedToken, Ranking, rank_candidates
 from explorer.decoding.step import Chain, StatefulStep, Step, step_name
-from explorer.decoding.temperature import Temperature
+from explorer.decoding.temperature import DynamicTemperature, QuadraticSmoothing, Temperature
+from explorer.decoding.thresholds import EpsilonCutoff, EtaCutoff, PLess, TopA, TopNSigma
 from explorer.decoding.truncation import Greedy, MinP, TopK, TopP
+from explorer.decoding.typicality import TailFree, TopH, Typical
+from explorer.decoding.xtc import Xtc, flip
 
 __all__ = [
     "PRESETS",
     "STEPS",
+    "BannedSequences",
     "Candidates",
     "Chain",
+    "Constraint",
+    "CuttingStep",
     "Distribution",
+    "Dry",
+    "DynamicTemperature",
+    "EpsilonCutoff",
+    "EtaCutoff",
+    "FrequencyPresencePenalty",
+    "Grammar",
     "Greedy",
+    "LogitBias",
+    "Measured",
+    "MeasuringStep",
     "MinP",
+    "MirostatV1",
+    "MirostatV2",
+    "NoRepeatNgram",
+    "Observation",
+    "PLess",
     "ParameterError",
+    "QuadraticSmoothing",
     "RankedToken",
     "Ranking",
+    "RepetitionPenalty",
     "Stage",
     "StatefulStep",
     "Step",
+    "TailFree",
     "Temperature",
+    "TopA",
+    "TopH",
     "TopK",
+    "TopNSigma",
     "TopP",
     "Trace",
+    "Typical",
+    "Xtc",
     "advance",
     "chain_from_json",
     "chain_to_json",
     "decode",
     "draw",
+    "flip",
     "rank_candidates",
     "resolve_chain",
     "step_name",

@@ -12,13 +12,27 @@ from explorer.decoding.parameters import check_real
 from explorer.decoding.step import Chain, StatefulStep, Step, step_name
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """What one step did."""
 
     step: Step
+    before: Candidates
     kept: Candidates
-    removed: NDArray[np.int64]  # (m,) token ids this step cut, most probable first
+
+    @cached_property
+    def removed(self) -> NDArray[np.int64]:
+        """`(m,)` token ids that this step cut, most probable first."""
+        before, kept = self.before, self.kept
+        if len(kept) == len(before):
+            return before.token_ids[:0]
+        if before.offset is not None and kept.offset is not None:
+            start = kept.offset - before.offset
+            ids = before.token_ids
+            return np.concatenate((ids[:start], ids[start + len(kept) :]))
+        stays = np.zeros(int(before.token_ids.max()) + 1, dtype=bool)
+        stays[kept.token_ids] = True
+        return before.token_ids[~stays[before.token_ids]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +62,20 @@ class Trace:
             cut[stage.removed] = number
         return cut
 
+    def places(self, candidates: Candidates, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where these tokens stand among the candidates of one of the stages; -1: not there."""
+        if candidates.offset is None:
+            return candidates.positions[token_ids].astype(np.int64)
+        places = self.distribution.positions[token_ids] - candidates.offset
+        return np.where((places >= 0) & (places < len(candidates)), places, -1)
+
     def stages_cutting(self, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:  # (n,)
         """Index of the stage that removed each of these tokens, -1 where nothing did."""
-        order = self.distribution.token_ids
-        for stage in self.stages:
-            kept = stage.kept.token_ids
-            if kept is not order and not np.array_equal(kept, order[: len(kept)]):
-                return self.stages_that_cut[token_ids].astype(np.int64)
-        # Every stage cut a tail of the raw order, so a few places tell, not a whole vocabulary.
-        places = self.distribution.positions[token_ids]
         cutting = np.full(len(token_ids), -1, dtype=np.int64)
         for number in range(len(self.stages) - 1, -1, -1):
-            cutting[places >= len(self.stages[number].kept)] = number
+            stage = self.stages[number]
+            if len(stage.kept) < len(stage.before):
+                cutting[self.places(stage.kept, token_ids) < 0] = number
         return cutting
 
     def cut_by(self, token_id: int) -> str | None:
@@ -98,18 +114,9 @@ def decode(
     stages = []
     for step in chain:
         kept = step(candidates, context)
-        stages.append(Stage(step, kept, _removed(candidates, kept)))
+        stages.append(Stage(step, candidates, kept))
         candidates = kept
     return Trace(distribution, tuple(stages))
-
-
-def _removed(before: Candidates, after: Candidates) -> NDArray[np.int64]:
-    """Token ids in `before` and not in `after`, in the order of `before`."""
-    if len(after) == len(before):
-        return before.token_ids[:0]
-    if np.array_equal(after.token_ids, before.token_ids[: len(after)]):
-        return before.token_ids[len(after) :]  # a tail was cut, as most rules do: no copy
-    return before.token_ids[~np.isin(before.token_ids, after.token_ids)]
 
 
 def draw(trace: Trace, u: float) -> int:

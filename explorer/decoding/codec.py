@@ -4,15 +4,52 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from explorer.decoding.bans import BannedSequences, NoRepeatNgram
+from explorer.decoding.constraint import Constraint
+from explorer.decoding.mirostat import MirostatV1, MirostatV2
 from explorer.decoding.parameters import ParameterError
+from explorer.decoding.penalties import (
+    Dry,
+    FrequencyPresencePenalty,
+    LogitBias,
+    RepetitionPenalty,
+)
 from explorer.decoding.presets import PRESETS
 from explorer.decoding.step import Chain, Step, step_name
-from explorer.decoding.temperature import Temperature
+from explorer.decoding.temperature import DynamicTemperature, QuadraticSmoothing, Temperature
+from explorer.decoding.thresholds import EpsilonCutoff, EtaCutoff, PLess, TopA, TopNSigma
 from explorer.decoding.truncation import Greedy, MinP, TopK, TopP
+from explorer.decoding.typicality import TailFree, TopH, Typical
+from explorer.decoding.xtc import Xtc
 
-STEPS: dict[str, type[Step]] = {
-    step_name(step): step for step in (Greedy, MinP, Temperature, TopK, TopP)
-}
+_CLASSES: tuple[type[Step], ...] = (
+    LogitBias,
+    BannedSequences,
+    Constraint,
+    RepetitionPenalty,
+    FrequencyPresencePenalty,
+    Dry,
+    NoRepeatNgram,
+    TopNSigma,
+    Temperature,
+    DynamicTemperature,
+    QuadraticSmoothing,
+    TopK,
+    TopP,
+    MinP,
+    Typical,
+    EpsilonCutoff,
+    EtaCutoff,
+    TopA,
+    TailFree,
+    TopH,
+    PLess,
+    Xtc,
+    MirostatV1,
+    MirostatV2,
+    Greedy,
+)
+STEPS: dict[str, type[Step]] = {step_name(step): step for step in _CLASSES}
 
 MAX_STEPS = 64  # far above any chain in use; keeps a hostile request small
 
@@ -26,10 +63,18 @@ def chain_to_json(chain: Sequence[Step]) -> list[dict[str, Any]]:
     return [
         {
             "step": step_name(step),
-            **{field.name: getattr(step, field.name) for field in fields(step)},
+            **{
+                field.name: field.metadata.get("to_json", _plain)(getattr(step, field.name))
+                for field in fields(step)
+                if field.metadata.get("json", True)
+            },
         }
         for step in chain
     ]
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def chain_from_json(data: Any) -> Chain:
@@ -55,7 +100,7 @@ def _step_from_json(item: Any, where: str) -> Step:
     if not isinstance(name, str) or name not in STEPS:
         raise ParameterError(f"{where}.step", name, f"one of {', '.join(sorted(STEPS))}")
     kind = STEPS[name]
-    known = {field.name: field for field in fields(kind)}
+    known = {field.name: field for field in fields(kind) if field.metadata.get("json", True)}
     given = {key: value for key, value in item.items() if key != "step"}
     for key in given:
         if key not in known:

@@ -32,6 +32,11 @@ class Candidates:
 
     token_ids: NDArray[np.int64]  # (n,)
     logits: NDArray[np.float64]  # (n,) descending
+    # Where these start in the raw order, if they stand there in a row; `None` after a rule
+    # that left gaps or changed the order. Most rules cut ends only: to know who was cut then
+    # takes a comparison of places, not a look at the whole vocabulary.
+    offset: int | None = None
+    vocab_size: int | None = None  # V of the distribution that these come from
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -54,11 +59,84 @@ class Candidates:
             shifted = np.where(p > 0, shifted, 0.0)  # p ln p is 0 there
         return max(0.0, -math.log(p[0]) - float(p @ shifted))
 
+    @cached_property
+    def positions(self) -> NDArray[np.int32]:  # (V,) -1 where the token is not among these
+        """Where each token stands here, by token id, from 0."""
+        highest = int(self.token_ids.max()) + 1
+        positions = np.full(max(highest, self.vocab_size or 0), -1, dtype=np.int32)
+        positions[self.token_ids] = np.arange(len(self), dtype=np.int32)
+        return positions
+
+    def place_of(self, token_id: int) -> int | None:
+        """Where one token stands here, from 0; `None` if it does not."""
+        found = np.flatnonzero(self.token_ids == token_id)
+        return int(found[0]) if len(found) else None
+
     def first(self, count: int) -> "Candidates":
         """The `count` most probable; no copy is made."""
-        if count >= len(self):
+        return self.window(0, count)
+
+    def window(self, start: int, stop: int) -> "Candidates":
+        """Those from place `start` to before `stop`; no copy is made."""
+        if start <= 0 and stop >= len(self):
             return self
-        return Candidates(self.token_ids[:count], self.logits[:count])
+        offset = None if self.offset is None else self.offset + start
+        return Candidates(
+            self.token_ids[start:stop], self.logits[start:stop], offset, self.vocab_size
+        )
+
+    def where(self, keep: NDArray[np.bool_]) -> "Candidates":
+        """Those for which `keep`, `(n,)`, is true; at least the most probable one.
+
+        >>> two = Candidates(np.arange(3), np.zeros(3)).where(np.array([True, False, True]))
+        >>> two.token_ids.tolist()
+        [0, 2]
+        """
+        if keep.all():
+            return self
+        if not keep.any():
+            return self.first(1)
+        return Candidates(self.token_ids[keep], self.logits[keep], None, self.vocab_size)
+
+    def with_logits(self, places: NDArray[np.int64], logits: NDArray[np.float64]) -> "Candidates":
+        """The same tokens, those at `places` with other logits, in their new order.
+
+        A few tokens are merged into the order of all others, which a whole sort would make
+        anew.
+
+        >>> three = Candidates(np.arange(3), np.array([3.0, 2.0, 1.0]))
+        >>> three.with_logits(np.array([0]), np.array([1.5])).token_ids.tolist()
+        [1, 0, 2]
+        """
+        moved_ids = self.token_ids[places]
+        inner = np.lexsort((moved_ids, -logits))
+        moved_ids, moved = moved_ids[inner], logits[inner]
+        others_ids, others = np.delete(self.token_ids, places), np.delete(self.logits, places)
+        ascending = -others
+        left = np.searchsorted(ascending, -moved, side="left")
+        right = np.searchsorted(ascending, -moved, side="right")
+        for tied in np.flatnonzero(left != right):  # equal logits: the lower token id first
+            among = others_ids[left[tied] : right[tied]]
+            left[tied] += np.searchsorted(among, moved_ids[tied])
+        return Candidates(
+            np.insert(others_ids, left, moved_ids),
+            np.insert(others, left, moved),
+            None,
+            self.vocab_size,
+        )
+
+
+def in_order(token_ids: NDArray[np.int64], logits: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Places of these tokens from the highest logit down, equal ones by lower token id.
+
+    Meant for what is nearly sorted: a stable sort is quick there.
+    """
+    order = np.argsort(-logits, kind="stable")
+    ordered, ids = logits[order], token_ids[order]
+    tied = ordered[1:] == ordered[:-1]
+    if np.any(tied & (ids[1:] < ids[:-1])):
+        order = np.lexsort((token_ids, -logits))
+    return order
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +186,7 @@ class Distribution:
     @cached_property
     def candidates(self) -> Candidates:
         """All known tokens as the start of a chain."""
-        return Candidates(self.token_ids, self.logits)
+        return Candidates(self.token_ids, self.logits, 0, self.size)
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to `coverage`

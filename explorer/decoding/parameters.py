@@ -2,6 +2,9 @@
 
 from typing import Any
 
+MAX_TOKEN_ID = 2**31 - 1
+MAX_TOKEN_IDS = 10_000
+
 
 class ParameterError(ValueError):
     """A parameter is out of its range or of the wrong type.
@@ -34,3 +37,12 @@ def check_count(parameter: str, value: Any, low: int = 0, high: int = 2**31 - 1)
     """A whole number from `low` to `high`; a bool or a float is refused."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ParameterError(parameter, value, f"a whole number from {low} to {high}")
+
+
+def token_ids_parameter(parameter: str, value: Any, at_least: int = 0) -> tuple[int, ...]:
+    """A list of token ids as a tuple."""
+    if not isinstance(value, list | tuple) or not at_least <= len(value) <= MAX_TOKEN_IDS:
+        raise ParameterError(parameter, value, f"a list of {at_least} to {MAX_TOKEN_IDS} token ids")
+    for token_id in value:
+        check_count(f"{parameter} token_id", token_id, 0, MAX_TOKEN_ID)
+    return tuple(value)

@@ -7,11 +7,12 @@ from explorer.decoding.parameters import check_count
 MAX_SEED = 2**64 - 1
 
 
-def uniform(seed: int, position: int) -> float:
+def uniform(seed: int, position: int, stream: int = 0) -> float:
     """The draw u in [0, 1) for the token at `position` under `seed`.
 
     NumPy's counter-based Philox generator keyed by (seed, position): the same pair always
-    gives the same u, so going back and stepping again repeats the draw.
+    gives the same u, so going back and stepping again repeats the draw. `stream` numbers
+    independent draws for the same token, such as a rule's own coin.
 
     >>> uniform(0, 7) == uniform(0, 7) != uniform(0, 8)
     True
@@ -19,4 +20,5 @@ def uniform(seed: int, position: int) -> float:
     check_count("seed", seed, 0, MAX_SEED)
     check_count("position", position, 0, MAX_SEED)
     key = np.array([seed, position], dtype=np.uint64)
-    return float(np.random.Generator(np.random.Philox(key=key)).random())
+    generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream]))
+    return float(generator.random())

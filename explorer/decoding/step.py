@@ -8,6 +8,7 @@ from explorer.decoding.distribution import Candidates
 
 if TYPE_CHECKING:
     from explorer.decoding.chain import Stage
+    from explorer.decoding.mirostat import Observation
 
 
 class Step(Protocol):
@@ -26,9 +27,17 @@ class Step(Protocol):
 
 @runtime_checkable
 class StatefulStep(Protocol):
-    """A step whose next state depends on the token that was drawn (Mirostat's mu)."""
+    """A step whose next state depends on the token that was drawn: Mirostat, with its mu."""
 
-    def advanced(self, stage: "Stage", token_id: int) -> Step: ...
+    mu: float | None
+
+    def observed(self, stage: "Stage", token_id: int) -> "Observation":
+        """What the token meant to the step: its surprise, and the mu after it."""
+        ...
+
+    def advanced(self, stage: "Stage", token_id: int) -> Step:
+        """The step for the position after the token."""
+        ...
 
 
 Chain = tuple[Step, ...]

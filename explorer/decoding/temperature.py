@@ -1,5 +1,6 @@
-"""Rules that reshape the distribution and keep its order."""
+"""Rules that reshape the distribution and cut nothing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates, softmax_in_place
-from explorer.decoding.parameters import check_real
+from explorer.decoding.distribution import Candidates, in_order, softmax_in_place
+from explorer.decoding.parameters import ParameterError, check_real
 
 HOTTEST = 1e6  # far beyond uniform for any logits in use
 
@@ -21,28 +22,38 @@ class Tempered(Candidates):
     """
 
     def __init__(self, base: Candidates, temperature: float) -> None:
-        self.__dict__.update(token_ids=base.token_ids, base=base, temperature=temperature)
+        self.__dict__.update(
+            token_ids=base.token_ids,
+            offset=base.offset,
+            vocab_size=base.vocab_size,
+            base=base,
+            temperature=temperature,
+        )
 
     base: Candidates
     temperature: float
 
     @cached_property
     def logits(self) -> NDArray[np.float64]:
-        return self._divided()
+        with np.errstate(over="ignore"):
+            divided: NDArray[np.float64] = self.base.logits / self.temperature
+            # A tiny T would send the best to infinity; shifted, it sends the others there.
+            return divided if np.isfinite(divided[0]) else self._shifted()
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1
-        return softmax_in_place(self._divided())
+        return softmax_in_place(self._shifted())
 
-    def _divided(self) -> NDArray[np.float64]:
-        # Shifted first: a tiny T then sends the others to -inf, never the best to +inf.
+    def _shifted(self) -> NDArray[np.float64]:
         shifted: NDArray[np.float64] = self.base.logits - self.base.logits[0]
         with np.errstate(over="ignore"):
             shifted /= self.temperature
         return shifted
 
-    def first(self, count: int) -> Candidates:
-        return self if count >= len(self) else Tempered(self.base.first(count), self.temperature)
+    def window(self, start: int, stop: int) -> Candidates:
+        if start <= 0 and stop >= len(self):
+            return self
+        return Tempered(self.base.window(start, stop), self.temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +83,83 @@ class Temperature:
         if self.temperature == 1:
             return candidates
         return Tempered(candidates, self.temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicTemperature:
+    """A temperature that follows the entropy: hot where the model hesitates, cold where it is sure.
+
+    T = low + (high - low) * (H / ln n) ** exponent, with H the entropy in nats of the n
+    candidates of non-zero probability (kalomaze's "dynatemp", as in text-generation-webui and
+    llama.cpp, whose `dynatemp_range` r around T means low = T - r, high = T + r).
+    low = high = 1 is off.
+
+    >>> even = Candidates(np.arange(4), np.zeros(4))
+    >>> DynamicTemperature(0.5, 2.0).temperature_for(even)
+    2.0
+    """
+
+    label: ClassVar[str] = "dynamic temperature"
+    low: float
+    high: float
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_real("low", self.low, 0, HOTTEST)
+        check_real("high", self.high, 0, HOTTEST)
+        check_real("exponent", self.exponent, 0, 100)
+        if self.high < self.low:
+            raise ParameterError("high", self.high, f"at least low, which is {self.low:g}")
+
+    def temperature_for(self, candidates: Candidates) -> float:
+        """The temperature that these candidates get."""
+        count = len(candidates)
+        if not np.isfinite(candidates.logits[-1]):
+            count = int(np.count_nonzero(np.isfinite(candidates.logits)))
+        if self.low == self.high or count < 2:
+            return self.low
+        spread = min(1.0, candidates.entropy / math.log(count))
+        return self.low + (self.high - self.low) * float(spread**self.exponent)
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        if self.low == self.high == 1:
+            return candidates
+        return Temperature(self.temperature_for(candidates))(candidates, context)
+
+
+@dataclass(frozen=True, slots=True)
+class QuadraticSmoothing:
+    """Bend the logits below the best one by a parabola and a cubic (kalomaze, 2024).
+
+    With d = l - max: l' = max - factor * k * d^2 + factor * s * d^3, k = (3 - curve) / 2,
+    s = (curve - 1) / 2. Close rivals come closer, far ones fall away. A curve above 3 turns
+    k negative, and close rivals can overtake the best. factor = 0 is off.
+
+    >>> three = Candidates(np.arange(3), np.array([0.0, -1.0, -3.0]))
+    >>> QuadraticSmoothing(0.5)(three, ()).logits.tolist()
+    [0.0, -0.5, -4.5]
+    """
+
+    label: ClassVar[str] = "quadratic smoothing"
+    factor: float
+    curve: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_real("factor", self.factor, 0, 100)
+        check_real("curve", self.curve, 1, 100)
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        if self.factor == 0:
+            return candidates
+        logits = candidates.logits
+        d = np.where(np.isfinite(logits), logits - logits[0], 0.0)
+        k, s = (3 - self.curve) / 2, (self.curve - 1) / 2
+        bent = logits[0] + self.factor * d * d * (s * d - k)
+        bent[~np.isfinite(logits)] = -np.inf
+        order = in_order(candidates.token_ids, bent)
+        return Candidates(
+            candidates.token_ids[order],
+            bent[order],
+            candidates.offset if np.array_equal(order, np.arange(len(order))) else None,
+            candidates.vocab_size,
+        )

@@ -1,4 +1,4 @@
-"""Rules that cut the tail: keep the first m candidates, and say which m."""
+"""Rules that cut the tail of the ranking: greedy, top-k, top-p, min-p."""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explorer.decoding.distribution import Candidates
+from explorer.decoding.measure import Measured, ranks, tail_start
 from explorer.decoding.parameters import check_count, check_real
 
 HEAD = 4096
@@ -26,6 +28,9 @@ class Greedy:
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         return candidates.first(1)
 
+    def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
+        return Measured("rank", ranks(places), 1.0, "at_most")
+
 
 @dataclass(frozen=True, slots=True)
 class TopK:
@@ -39,6 +44,8 @@ class TopK:
     """
 
     label: ClassVar[str] = "top-k"
+    parameter: ClassVar[str] = "k"
+    widens: ClassVar[bool] = True
     k: int
 
     def __post_init__(self) -> None:
@@ -46,6 +53,12 @@ class TopK:
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         return candidates.first(self.k) if self.k else candidates
+
+    def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
+        return Measured("rank", ranks(places), float(self.k or len(candidates)), "at_most")
+
+    def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        return ranks(places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,8 @@ class TopP:
     """
 
     label: ClassVar[str] = "top-p"
+    parameter: ClassVar[str] = "p"
+    widens: ClassVar[bool] = True
     p: float
 
     def __post_init__(self) -> None:
@@ -75,6 +90,15 @@ class TopP:
             mass = probabilities.cumsum()
         return candidates.first(int(np.searchsorted(mass, self.p)) + 1)
 
+    def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
+        before = self.critical(candidates, places)
+        return Measured("mass_before", before, self.p, "below")
+
+    def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        last = int(places.max(initial=0))
+        mass = candidates.probabilities[:last].cumsum()
+        return np.concatenate(([0.0], mass))[places]
+
 
 @dataclass(frozen=True, slots=True)
 class MinP:
@@ -88,6 +112,8 @@ class MinP:
     """
 
     label: ClassVar[str] = "min-p"
+    parameter: ClassVar[str] = "min_p"
+    widens: ClassVar[bool] = False
     min_p: float
 
     def __post_init__(self) -> None:
@@ -97,5 +123,13 @@ class MinP:
         if self.min_p == 0:
             return candidates
         threshold = candidates.logits[0] + math.log(self.min_p)
-        ascending = candidates.logits[::-1]
-        return candidates.first(len(candidates) - int(np.searchsorted(ascending, threshold)))
+        return candidates.first(max(1, tail_start(candidates.logits, threshold)))
+
+    def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
+        p = candidates.probabilities
+        return Measured("probability", p[places], self.min_p * float(p[0]), "at_least")
+
+    def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        p = candidates.probabilities
+        ratios: NDArray[np.float64] = p[places] / p[0]
+        return ratios

@@ -1,0 +1,67 @@
+"""What a cutting rule looks at: the number it compares, and where it draws the line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.decoding.distribution import Candidates
+
+Quantity = Literal[
+    "rank",  # from 1, among the candidates that the rule sees
+    "probability",  # renormalised over those
+    "mass_before",  # of all more probable ones
+    "logit",
+    "typical_mass_before",  # of all that are closer to the expected surprisal
+    "curvature",  # share of the summed second differences up to the token before
+    "entropy_share",  # -p ln p summed up to and with the token, over H
+    "surprisal",  # in bits
+]
+Keeps = Literal["at_most", "at_least", "below"]  # a token stays when its number is … the line
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Measured:
+    """One number for each asked token, and the line between staying and going."""
+
+    quantity: Quantity
+    values: NDArray[np.float64]  # (m,)
+    line: float
+    keeps: Keeps
+
+
+@runtime_checkable
+class MeasuringStep(Protocol):
+    """A rule that cuts by a number, and tells the number and the line.
+
+    `places` count from 0 among the candidates that the rule is given.
+    """
+
+    def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured: ...
+
+
+@runtime_checkable
+class CuttingStep(MeasuringStep, Protocol):
+    """A measuring rule with a parameter that moves its line."""
+
+    parameter: ClassVar[str]  # the field's name
+    widens: ClassVar[bool]  # whether a higher value keeps more
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates: ...
+
+    def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The parameter's value at which each of these tokens stands on the line, `(m,)`."""
+        ...
+
+
+def tail_start(descending: NDArray[np.float64], lowest: float) -> int:
+    """How many of the descending numbers are at least `lowest`."""
+    return len(descending) - int(np.searchsorted(descending[::-1], lowest))
+
+
+def ranks(places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Places, which count from 0, as ranks, which count from 1."""
+    return (places + 1).astype(np.float64)

@@ -1,0 +1,236 @@
+"""Rules that change the logits of a few tokens: bias and penalties for what was said before."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.decoding.distribution import Candidates
+from explorer.decoding.parameters import (
+    MAX_TOKEN_ID,
+    ParameterError,
+    check_count,
+    check_real,
+    token_ids_parameter,
+)
+
+MAX_BIASES = 10_000
+STRONGEST = 1e4  # of a bias; far beyond the spread of any logits
+
+
+def _bias_to_json(bias: tuple[tuple[int, float], ...]) -> dict[str, float | None]:
+    return {str(token_id): None if value == -math.inf else value for token_id, value in bias}
+
+
+def _bias(given: Any) -> tuple[tuple[int, float], ...]:
+    if isinstance(given, tuple):
+        given = dict(given)
+    if not isinstance(given, Mapping) or len(given) > MAX_BIASES:
+        raise ParameterError("bias", given, f"at most {MAX_BIASES} token ids, each with its bias")
+    pairs: dict[int, float] = {}
+    for key, value in given.items():
+        plain = isinstance(key, str) and key.isdecimal() and key.isascii() and len(key) < 11
+        token_id = int(key) if plain else key
+        check_count("bias token_id", token_id, 0, MAX_TOKEN_ID)
+        if value is None or (isinstance(value, float) and value == -math.inf):
+            value = -math.inf
+        else:
+            check_real(f"bias[{token_id}]", value, -STRONGEST, STRONGEST)
+        pairs[token_id] = float(value)
+    return tuple(sorted(pairs.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class LogitBias:
+    """Add to the logits of some tokens; -inf (in JSON: null) bans a token.
+
+    `bias` maps token ids to what is added; it is kept as sorted pairs. As OpenAI's and
+    llama.cpp's `logit_bias`, it belongs first in a chain, on the raw logits.
+
+    >>> three = Candidates(np.arange(3), np.array([2.0, 1.0, 0.0]))
+    >>> LogitBias({2: 3.0, 0: -np.inf})(three, ()).token_ids.tolist()
+    [2, 1]
+    """
+
+    label: ClassVar[str] = "logit bias"
+    bias: tuple[tuple[int, float], ...] = field(metadata={"to_json": _bias_to_json})
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bias", _bias(self.bias))
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        token_ids = np.array([token_id for token_id, _ in self.bias], dtype=np.int64)
+        values = np.array([value for _, value in self.bias])
+        places, known = places_of(candidates, token_ids)
+        added = values[known]
+        moved = np.isfinite(added) & (added != 0)
+        banned = places[~np.isfinite(added)]
+        if moved.any():
+            logits = candidates.logits[places[moved]] + added[moved]
+            banned_ids = candidates.token_ids[banned]
+            candidates = candidates.with_logits(places[moved], logits)
+            banned, _ = places_of(candidates, banned_ids)
+        return without(candidates, banned)
+
+
+@dataclass(frozen=True, slots=True)
+class RepetitionPenalty:
+    """Make every token of the context less likely, once, however often it occurred.
+
+    A logit above 0 is divided by the penalty, any other multiplied (CTRL, Keskar et al. 2019).
+    So it depends on where the logits' zero lies: a shift of all of them changes the result.
+    `window` is how many of the last tokens count, 0 all; 1 is off.
+
+    >>> three = Candidates(np.arange(3), np.array([2.0, 1.5, -1.0]))
+    >>> penalised = RepetitionPenalty(2.0)(three, [0, 0, 2])
+    >>> penalised.token_ids.tolist(), penalised.logits.tolist()
+    ([1, 0, 2], [1.5, 1.0, -2.0])
+    """
+
+    label: ClassVar[str] = "repetition penalty"
+    penalty: float
+    window: int = 0
+
+    def __post_init__(self) -> None:
+        check_real("penalty", self.penalty, 0.01, 100)
+        check_count("window", self.window)
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        if self.penalty == 1 or not context:
+            return candidates
+        seen = np.unique(np.asarray(context[-self.window :], dtype=np.int64))
+        places, _ = places_of(candidates, seen)
+        logits = candidates.logits[places]
+        changed = np.where(logits > 0, logits / self.penalty, logits * self.penalty)
+        return _changed(candidates, places, changed)
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencyPresencePenalty:
+    """Subtract `frequency` for each occurrence of a token in the context, and `presence` once.
+
+    OpenAI's definition counts the answer only; here it is the last `window` tokens, prompt
+    included, 0 for all of them, as in llama.cpp. Negative values invite repetition; 0 is off.
+
+    >>> two = Candidates(np.arange(2), np.array([2.0, 1.0]))
+    >>> FrequencyPresencePenalty(0.5, 0.25)(two, [0, 0]).logits.tolist()
+    [1.0, 0.75]
+    """
+
+    label: ClassVar[str] = "frequency and presence penalty"
+    frequency: float = 0.0
+    presence: float = 0.0
+    window: int = 0
+
+    def __post_init__(self) -> None:
+        check_real("frequency", self.frequency, -100, 100)
+        check_real("presence", self.presence, -100, 100)
+        check_count("window", self.window)
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        if (self.frequency == 0 and self.presence == 0) or not context:
+            return candidates
+        recent = np.asarray(context[-self.window :], dtype=np.int64)
+        seen, counts = np.unique(recent, return_counts=True)
+        places, known = places_of(candidates, seen)
+        penalty = counts[known] * self.frequency + self.presence
+        return _changed(candidates, places, candidates.logits[places] - penalty)
+
+
+@dataclass(frozen=True, slots=True)
+class Dry:
+    """Don't Repeat Yourself: penalise a token that would continue a repetition of the context.
+
+    With m the length of the longest end of the context that occurred earlier with the token
+    after it, and m >= allowed_length: l -= multiplier * base ** (m - allowed_length). By
+    p-e-w, for text-generation-webui (2024). A match does not cross a breaker, nothing is
+    penalised right after one, and a breaker itself never is. `window` is how many of the
+    last tokens count, 0 all. multiplier = 0 is off.
+
+    >>> three = Candidates(np.arange(3), np.array([3.0, 2.0, 1.0]))
+    >>> Dry(1.0, base=2.0)(three, [1, 2, 0, 1, 2]).logits.tolist()  # "1 2" came with 0 after it
+    [2.0, 2.0, 1.0]
+    """
+
+    label: ClassVar[str] = "DRY"
+    multiplier: float
+    base: float = 1.75
+    allowed_length: int = 2
+    window: int = 0
+    breakers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_real("multiplier", self.multiplier, 0, 100)
+        check_real("base", self.base, 1, 100)
+        check_count("allowed_length", self.allowed_length, 1)
+        check_count("window", self.window)
+        object.__setattr__(self, "breakers", token_ids_parameter("breakers", self.breakers))
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        if self.multiplier == 0 or not context:
+            return candidates
+        longest = _repetitions(list(context[-self.window :]), frozenset(self.breakers))
+        long = {token: m for token, m in longest.items() if m >= self.allowed_length}
+        places, known = places_of(candidates, np.array(list(long), dtype=np.int64))
+        beyond = np.array(list(long.values()), dtype=np.float64)[known] - self.allowed_length
+        if self.base > 1:  # the exponent is capped where a float ends
+            beyond = np.minimum(beyond, 600 / math.log(self.base))
+        penalty = self.multiplier * self.base**beyond
+        return _changed(candidates, places, candidates.logits[places] - penalty)
+
+
+def _repetitions(context: list[int], breakers: frozenset[int]) -> dict[int, int]:
+    """For each token that would continue a repetition, the length of the longest one.
+
+    The Z-algorithm on the reversed context gives at once, for every place, how much of the
+    context's end is repeated there.
+    """
+    free = next((n for n, token in enumerate(reversed(context)) if token in breakers), None)
+    reach = len(context) if free is None else free
+    backwards = context[::-1]
+    z = [0] * len(backwards)
+    left = right = 0
+    longest: dict[int, int] = {}
+    for i in range(1, len(backwards)):
+        length = min(right - i, z[i - left]) if i < right else 0
+        while i + length < len(backwards) and backwards[i + length] == backwards[length]:
+            length += 1
+        z[i] = length
+        if i + length > right:
+            left, right = i, i + length
+        following, m = backwards[i - 1], min(length, reach)
+        if m and following not in breakers:
+            longest[following] = max(m, longest.get(following, 0))
+    return longest
+
+
+def places_of(
+    candidates: Candidates, token_ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where these tokens stand among the candidates, and which of them do at all."""
+    positions = candidates.positions
+    known = token_ids < len(positions)
+    places = np.full(len(token_ids), -1, dtype=np.int64)
+    places[known] = positions[token_ids[known]]
+    known = places >= 0
+    return places[known], known
+
+
+def without(candidates: Candidates, places: NDArray[np.int64]) -> Candidates:
+    """All but those at `places`; the most probable one stays when none else would."""
+    if len(places) == 0:
+        return candidates
+    keep = np.ones(len(candidates), dtype=bool)
+    keep[places] = False
+    return candidates.where(keep)
+
+
+def _changed(
+    candidates: Candidates, places: NDArray[np.int64], logits: NDArray[np.float64]
+) -> Candidates:
+    if np.array_equal(candidates.logits[places], logits):
+        return candidates
+    return candidates.with_logits(places, logits)
