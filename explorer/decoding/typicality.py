@@ -120,14 +120,16 @@ class Typical:
 
     def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
         order = _TypicalOrder(candidates)
-        before = np.empty(len(places))
-        for number, place in enumerate(places.tolist()):
-            distance = float(order.distance[place])
-            tied = order.tied(distance)
-            lower = tied[: int(np.flatnonzero(tied == place)[0])]
-            before[number] = order.mass_within(distance, "left") + float(
-                candidates.probabilities[lower].sum()
-            )
+        distance = order.distance[places]
+        near, rare = (np.searchsorted(half, distance) for half in (order.nearer, order.rarer))
+        before: NDArray[np.float64] = (
+            order.mass[order.middle + rare] - order.mass[order.middle - near]
+        )
+        ends = [np.searchsorted(half, distance, "right") for half in (order.nearer, order.rarer)]
+        for tie in np.flatnonzero(ends[0] - near + ends[1] - rare > 1):
+            tied = order.tied(float(distance[tie]))
+            lower = tied[: int(np.flatnonzero(tied == places[tie])[0])]
+            before[tie] += candidates.probabilities[lower].sum()
         return before
 
 

@@ -1,0 +1,53 @@
+"""Where a slider changes who stays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from explorer.decoding.chain import Stage
+from explorer.decoding.measure import CuttingStep
+from explorer.decoding.typicality import Typical
+from explorer.decoding.xtc import Xtc
+
+CAN_CUT_THE_BEST = (Typical, Xtc)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A value of the step's parameter at which one token comes or goes."""
+
+    value: float
+    token_id: int
+    kept: bool  # at the present value
+
+
+def ticks(stage: Stage, each_way: int = 3) -> tuple[Tick, ...]:
+    """The changes nearest to the parameter's present value, by value; none for other rules.
+
+    >>> from explorer.decoding import MinP, decode
+    >>> stage = decode(np.log([0.5, 0.3, 0.2]), [MinP(0.5)]).stages[0]
+    >>> [(round(tick.value, 2), tick.token_id, tick.kept) for tick in ticks(stage)]
+    [(0.4, 2, False), (0.6, 1, True)]
+    """
+    step, before = stage.step, stage.before
+    if not isinstance(step, CuttingStep):
+        return ()
+    kept = before.positions[stage.kept.token_ids[[0, -1]]]  # the edges are what moves
+    first = 0 if isinstance(step, CAN_CUT_THE_BEST) else 1
+    near = np.unique(np.add.outer(kept, np.arange(-each_way, each_way + 1)))
+    places = near[(near >= first) & (near < len(before))].astype(np.int64)
+    values = step.critical(before, places)
+    current = float(getattr(step, step.parameter))
+    found = [
+        Tick(value, token_id, stays)
+        for value, token_id, stays in zip(
+            values.tolist(),
+            before.token_ids[places].tolist(),
+            np.isin(before.token_ids[places], stage.kept.token_ids).tolist(),
+            strict=True,
+        )
+        if np.isfinite(value) and value > 0
+    ]
+    going = sorted((tick for tick in found if tick.kept), key=lambda t: abs(t.value - current))
+    coming = sorted((tick for tick in found if not tick.kept), key=lambda t: abs(t.value - current))
+    return tuple(sorted(going[:each_way] + coming[:each_way], key=lambda tick: tick.value))
