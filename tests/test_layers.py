@@ -31,6 +31,7 @@ THIRD_PARTY = {
         "gguf",
         "huggingface_hub",
         "jinja2",
+        "llguidance",
         "numpy",
         "openai",
         "psutil",

@@ -10,7 +10,7 @@ function shape(parent, tag, attributes, text) {
 
 function drawChart(chart) {
   const count = Math.min(chart.labels.length, 20);
-  const width = 400, height = 300, left = 34, right = 34, top = 12, bottom = 66;
+  const width = 400, height = 240, left = 34, right = 34, top = 10, bottom = 60;
   const inner = width - left - right, tall = height - top - bottom, slot = inner / count;
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);

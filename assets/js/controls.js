@@ -1,95 +1,45 @@
-// Strategies, sliders and the seed. A slider only says what it is set to; the server decodes.
-const SLIDERS = setup.strategies.sliders, PRESETS = setup.strategies.presets;
-let values = Object.fromEntries(SLIDERS.map(slider => [slider.name, slider.neutral]));
-const inputs = {};
+// Strategies, the chain as JSON, and the seed.
+const PRESETS = setup.rules.presets; // name -> chain
+let chosen = null; // the preset whose button was pressed: two presets can be the same chain
 
-// The rules in the order in which transformers applies them; a neutral one is left out.
-function chainOf(settings) {
-  if (settings.temperature === 0) return [{ step: 'greedy' }];
-  return SLIDERS.filter(slider => settings[slider.name] !== slider.neutral).map(slider => ({ step: slider.step, [slider.field]: settings[slider.name] }));
-}
-const presetValues = preset => ({ ...Object.fromEntries(SLIDERS.map(slider => [slider.name, slider.neutral])), ...preset.values });
-const chainOfStrategy = name => chainOf(presetValues(PRESETS.find(preset => preset.name === name)));
-// What the sliders must show for a chain; null when they can't show it.
-function valuesOf(chain) {
-  const found = presetValues({ values: {} });
-  for (const item of chain) {
-    if (item.step === 'greedy') { found.temperature = 0; continue; }
-    const slider = SLIDERS.find(one => one.step === item.step);
-    if (!slider) return null;
-    found[slider.name] = item[slider.field];
-  }
-  return found;
-}
+const chainOfStrategy = name => PRESETS[name];
+const strategyNames = [...setup.rules.strategies, ...setup.rules.elsewhere];
 
 function buildControls() {
-  el.strategies.replaceChildren(...[...PRESETS.map(preset => preset.name), 'custom'].map(name => {
-    const button = make('button', 'strategy', t('strategy_' + name));
-    button.type = 'button';
-    button.dataset.strategy = name;
-    button.title = t('strategy_' + name + '_title');
-    button.setAttribute('role', 'radio');
-    button.addEventListener('click', () => {
-      if (name === 'custom') return inputs.temperature.range.focus();
-      values = presetValues(PRESETS.find(preset => preset.name === name));
-      settingsChanged();
+  const button = name => {
+    const made = make('button', 'strategy', t('strategy_' + name));
+    made.type = 'button';
+    made.dataset.strategy = name;
+    made.title = t('strategy_' + name + '_title');
+    made.setAttribute('role', 'radio');
+    made.addEventListener('click', () => {
+      if (name === 'custom') return el['add-rule'].focus();
+      chosen = name;
+      setRules(rulesOfChain(PRESETS[name]));
     });
-    return button;
-  }));
-  el.sliders.replaceChildren(...SLIDERS.map(slider => {
-    const row = make('div', 'slider');
-    const label = make('label', 'field-label', t('slider_' + slider.name));
-    const range = make('input'), number = make('input'), state = make('span', 'hint');
-    label.htmlFor = range.id = 'nte-' + slider.name;
-    Object.assign(range, { type: 'range', min: slider.min, max: slider.max, step: slider.by });
-    Object.assign(number, { type: 'number', min: slider.min, max: slider.top, step: slider.by === 1 ? 1 : 'any' });
-    number.setAttribute('aria-label', t('slider_' + slider.name));
-    range.addEventListener('input', () => { values[slider.name] = range.valueAsNumber; settingsChanged(); });
-    number.addEventListener('change', () => typed(slider, number));
-    inputs[slider.name] = { range, number, state };
-    row.append(label, range, number, state);
-    return row;
-  }));
-  showValues();
+    return made;
+  };
+  el.strategies.replaceChildren(...setup.rules.strategies.map(button), make('span', 'strategy-gap', t('elsewhere')), ...setup.rules.elsewhere.map(button), button('custom'));
+  buildAddRule();
+  drawRules();
 }
-function typed(slider, number) {
-  const value = number.valueAsNumber;
-  if (!Number.isFinite(value) || value < slider.min || value > slider.top || (slider.by === 1 && !Number.isInteger(value))) {
-    showNote(t('error_number', { parameter: t('slider_' + slider.name), low: grouped(slider.min), high: grouped(slider.top) }));
-    number.value = values[slider.name];
-    return;
-  }
-  values[slider.name] = value;
-  settingsChanged();
-}
-function settingsChanged() {
-  showValues();
-  sendSettings({ chain: chainOf(values) });
-}
-function showValues() {
-  for (const slider of SLIDERS) {
-    const { range, number, state } = inputs[slider.name], value = values[slider.name];
-    range.value = value;
-    if (document.activeElement !== number) number.value = value;
-    const said = slider.name === 'temperature' && value === 0 ? t('slider_is_greedy') : value === slider.neutral && slider.name !== 'temperature' ? t('slider_off') : '';
-    setText(state, said);
-    if (said) range.setAttribute('aria-valuetext', value + ' ' + said); else range.removeAttribute('aria-valuetext');
-  }
-  const chain = chainOf(values), now = JSON.stringify(chain);
-  const strategy = PRESETS.find(preset => JSON.stringify(chainOf(presetValues(preset))) === now)?.name ?? 'custom';
-  for (const button of el.strategies.children) {
-    const on = button.dataset.strategy === strategy;
-    button.setAttribute('aria-checked', String(on));
-    button.tabIndex = on ? 0 : -1;
-  }
-  setText(el['chain-text'], chain.length ? chain.map(item => [stepName(item.step), ...Object.entries(item).filter(([name]) => name !== 'step').map(([, value]) => value)].join(' ')).join(' → ') : t('chain_empty'));
+function showStrategy() {
+  const chain = chainOfRules();
+  const fitting = strategyNames.filter(name => sameChain(PRESETS[name], chain));
+  const strategy = fitting.includes(chosen) ? chosen : fitting[0] ?? 'custom';
+  const buttons = [...el.strategies.querySelectorAll('button')];
+  for (const button of buttons) button.setAttribute('aria-checked', String(button.dataset.strategy === strategy));
+  oneTabStop(buttons, buttons.findIndex(button => button.dataset.strategy === strategy));
+  setText(el['strategy-about'], t('strategy_' + strategy + '_title'));
+  setText(el['chain-text'], chain.length ? chain.map(item => stepName(item.step)).join(' → ') : t('chain_empty'));
 }
 function showSettings(table) {
+  tokenTexts = { ...tokenTexts, ...table.tokens_in_chain };
   // While one is dragging, the hand is ahead of the answers.
-  if (!waitingSettings) values = valuesOf(table.chain) ?? values;
-  showValues();
+  if (!waitingSettings && !sameChain(chainOfRules(), table.chain)) rules = recallRules(table.chain) ?? rulesOfChain(table.chain);
+  drawRules();
+  showStages(table);
   if (document.activeElement !== el.seed) el.seed.value = table.seed;
-  setText(el['next-u'], t('next_u', { u: decimals(table.u, 4) }));
 }
 roving(el.strategies, 'button');
 el.seed.addEventListener('change', () => {
@@ -98,3 +48,31 @@ el.seed.addEventListener('change', () => {
   sendSettings({ seed });
 });
 el['new-seed'].addEventListener('click', () => sendSettings({ seed: crypto.getRandomValues(new Uint32Array(1))[0] }));
+
+// The chain as JSON, to read, copy and paste.
+function openChain() {
+  el['chain-json'].value = JSON.stringify(chainOfRules(), null, 1);
+  setText(el['chain-error'], '');
+  el['chain-dialog'].showModal();
+}
+async function applyChain() {
+  let chain;
+  try {
+    chain = JSON.parse(el['chain-json'].value);
+  } catch (error) {
+    return setText(el['chain-error'], t('error_json', { detail: error.message }));
+  }
+  while (busy) await pause(5);
+  setBusy(true);
+  const answer = await send('settings', { chain }).catch(() => ({ error: { code: 'connection' } }));
+  setBusy(false);
+  if (answer.error) return setText(el['chain-error'], sayError(answer.error));
+  rules = rulesOfChain(answer.ok.table.chain);
+  el['chain-dialog'].close();
+  receive(answer);
+  rememberRules();
+}
+el['open-chain'].addEventListener('click', openChain);
+el['chain-apply'].addEventListener('click', applyChain);
+el['chain-copy'].addEventListener('click', () => copyText(el['chain-json'].value, el['chain-dialog']));
+el['chain-close'].addEventListener('click', () => el['chain-dialog'].close());

@@ -6,12 +6,14 @@ const SHORTCUTS = [
   ['Shift+G', 'step_n', () => doAction('step-n')],
   ['Shift+S', 'sample_n', () => doAction('sample-n')],
   ['1 … 9', 'help_pick', null],
+  ['M', 'help_menu', null],
+  ['L', 'help_ledger', () => element.querySelector(`[data-view=${ledgerShown ? 'table' : 'ledger'}]`).click()],
   ['Z', 'undo', () => doAction('undo')],
   ['Y', 'redo', () => doAction('redo')],
   ['Shift+R', 'reset', () => doAction('reset')],
   ['C', 'copy', () => doAction('text')],
   ['/', 'help_focus_prompt', () => el.prompt.focus()],
-  ['T', 'help_focus_table', () => [...el.tbody.querySelectorAll('button.pick')].find(pick => pick.tabIndex === 0)?.focus()],
+  ['T', 'help_focus_table', () => [...(ledgerShown ? el['ledger-body'] : el.tbody).querySelectorAll('button.pick')].find(pick => pick.tabIndex === 0)?.focus()],
   ['Esc', 'help_stop', null],
   ['?', 'help_help', () => openHelp()],
 ];
@@ -21,7 +23,7 @@ function onKey(event) {
   if (!element.isConnected) { document.removeEventListener('keydown', onKey); return; }
   if (event.key === 'Escape') { stopRun(); hidePop(); return; }
   const within = event.target;
-  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || el['help-dialog'].open) return;
+  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || element.querySelector('dialog[open]')) return;
   if (within instanceof HTMLElement && (within.isContentEditable || within.matches('textarea, select, input:not([type=range]):not([type=checkbox])'))) return;
   if (/^[1-9]$/.test(event.key)) {
     const row = el.tbody.children[Number(event.key) - 1];

@@ -1,8 +1,11 @@
 // What is shown now, what the buttons do, and how it all begins.
 let current = null; // the last view the server sent, with the last table
 let running = false;
+let drawsOnly = false; // the view on its way follows a draw, which the dice then show
 
 function show(view) {
+  if (view.last_draw && drawsOnly) diceOf = 'last';
+  drawsOnly = false;
   current = view;
   if (!running) setText(el['run-progress'], '');
   showPrompt(view);
@@ -18,6 +21,9 @@ function showTable(table) {
   drawSummary(current, current);
   drawChart({ ...current.chart, vocab_size: current.summary.vocab_size });
   showSettings(current);
+  drawLedger(current);
+  drawDice(current);
+  drawCockpit(current);
 }
 function redraw() {
   translatePage();
@@ -42,6 +48,7 @@ async function doAction(action) {
   if (!current || (running && action !== 'text')) return;
   const button = element.querySelector(`[data-do="${action}"]`);
   if (button.disabled) return;
+  drawsOnly = action === 'sample';
   if (SIMPLE.includes(action)) return perform(action);
   if (action === 'step-n' || action === 'sample-n') return run(action.split('-')[0]);
   const ok = await perform(action);
@@ -50,14 +57,14 @@ async function doAction(action) {
   if (action === 'json') download('session.json', 'application/json', ok.json);
   if (action === 'text') copyText(ok.text);
 }
-async function copyText(text) {
+async function copyText(text, within = el.root) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     // Plain http, as in a classroom's own network, has no clipboard API.
     const box = make('textarea', 'off-screen', '');
     box.value = text;
-    el.root.append(box);
+    within.append(box);
     box.select();
     const done = document.execCommand('copy');
     box.remove();

@@ -40,7 +40,11 @@ function useExample(example) {
   selectModel(example.model);
   el.prompt.value = example.prompt;
   setMode(example.chat ? 'chat' : 'completion');
-  askModel({ chain: chainOfStrategy(example.strategy) });
+  rules = rulesOfChain(chainOfStrategy(example.strategy));
+  chosen = example.strategy;
+  drawRules();
+  rememberRules();
+  askModel({ chain: chainOfRules() });
 }
 
 // Asks about the prompt; while the model is still on its way, shows how far it is and asks again.

@@ -7,9 +7,12 @@ function rowNode() {
   pick.type = 'button';
   pick.dir = 'auto';
   const joins = cells[1].appendChild(make('span', 'joins'));
+  const more = cells[6].appendChild(make('button', 'more', '⋯'));
+  more.type = 'button';
+  more.tabIndex = -1; // M on the row opens it, too
   const bar = cells[5].appendChild(make('div', 'bars'));
   cells[5].className = 'bar-col';
-  row.nteParts = { rank: cells[0], pick, joins, id: cells[2], raw: cells[3], final: cells[4], bar, cut: cells[6].appendChild(make('span', 'cut')) };
+  row.nteParts = { rank: cells[0], pick, joins, id: cells[2], raw: cells[3], final: cells[4], bar, cut: cells[6].insertBefore(make('span', 'cut'), more), more };
   return row;
 }
 
@@ -42,6 +45,8 @@ function drawRows(table) {
     node.style.setProperty('--raw-share', row.raw_probability / top);
     node.style.setProperty('--final-share', row.probability / top);
     setText(parts.cut, cut);
+    parts.more.title = t('menu_title');
+    parts.more.setAttribute('aria-label', t('menu_of', { token: row.text }));
   });
   drawOther(table.other, body, rows.length);
   const picks = [...body.querySelectorAll('.pick')];
@@ -58,6 +63,7 @@ function drawOther(other, body, at) {
     node.nteParts.pick.replaceWith(label);
     node.nteParts.pick = label;
     node.nteParts.bar.remove();
+    node.nteParts.more.remove();
     body.append(node);
   }
   while (body.lastChild !== node) body.lastChild.remove();
@@ -81,10 +87,13 @@ function drawSummary(table, view) {
   el['stop-note'].hidden = !notes.length;
 }
 
-el.tbody.addEventListener('click', event => {
+function pickRow(event) {
   const row = event.target.closest('.row');
-  if (row && row.nteToken !== undefined && !getSelection()?.toString()) perform('pick', { token_id: row.nteToken });
-});
+  if (!row || row.nteToken === undefined) return;
+  if (event.target.closest('.more')) return openMenu(row.nteToken);
+  if (!getSelection()?.toString()) perform('pick', { token_id: row.nteToken });
+}
+el.tbody.addEventListener('click', pickRow);
 roving(el.tbody, 'button.pick');
 function setTopN(value) {
   if (!Number.isInteger(value) || value < 5 || value > 500) { showNote(t('error_number', { parameter: t('rows'), low: 5, high: 500 })); el['top-n'].value = topN; return; }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from explorer.decoding import Distribution
+from explorer.decoding import Constraint, Distribution, Grammar
 
 # The errors that a backend raises; a screen or an API turns each into a message.
 #
@@ -18,6 +18,7 @@ from explorer.decoding import Distribution
 #   x ChatRefused        the model's template refuses this conversation
 #   x TokenOutOfRange    a token id outside the vocabulary
 #   x LogprobsUnavailable  the server does not give probabilities
+#   x GrammarRefused     a regular expression or JSON schema that can't be used
 #   x RemoteFailed       the server failed or can't be reached
 
 
@@ -103,6 +104,16 @@ class LogprobsUnavailable(BackendError):
     """The server gives no probabilities."""
 
     code = "logprobs_unavailable"
+
+
+class GrammarRefused(BackendError):
+    """A constraint's regular expression or JSON schema is wrong, unsupported or too complex."""
+
+    code = "grammar_refused"
+
+    def __init__(self, kind: Literal["regex", "json_schema"], detail: str) -> None:
+        name = {"regex": "regular expression", "json_schema": "JSON schema"}[kind]
+        super().__init__(f"the {name} can't be used: {detail}", kind=kind, detail=detail)
 
 
 class RemoteFailed(BackendError):
@@ -228,6 +239,13 @@ class Backend(Protocol):
 
     def score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:
         """Every token of the prefix, scored in one forward pass."""
+        ...
+
+    def grammar(self, constraint: Constraint, start: int) -> Grammar:
+        """Which tokens fit a constraint; the text is what follows the first `start` tokens.
+
+        Raises `GrammarRefused`, and the grammar's methods do where it is too complex.
+        """
         ...
 
 

@@ -25,9 +25,10 @@ from explorer.backends.base import (
     check_text,
     score_from,
 )
+from explorer.backends.grammar import GrammarMaker
 from explorer.backends.prefix_memory import PrefixMemory, fork, new_cache
 from explorer.backends.vocabulary import Vocabulary, tokenizer_family
-from explorer.decoding import Distribution
+from explorer.decoding import Constraint, Distribution, Grammar
 
 PREFILL_CHUNK = 512  # tokens in one forward pass: bounds the memory of attention masks
 LOGITS_BYTES = 256 * 2**20  # of one forward pass that returns logits for every token
@@ -49,6 +50,7 @@ class LocalBackend:
         self.info = info
         self._tokenizer = tokenizer
         self._vocabulary = Vocabulary(tokenizer, info.tokenizer_family)
+        self._grammars = GrammarMaker(info, lambda: self._vocabulary.tokens(info))
         self._memory = memory or PrefixMemory(DEFAULT_BUDGET)
         self._computing = threading.RLock()
         self._tokenizing = threading.Lock()  # a fast tokenizer refuses to be borrowed twice
@@ -95,6 +97,9 @@ class LocalBackend:
 
     def token(self, token_id: int) -> Token:
         return self._vocabulary.token(token_id, self.info)
+
+    def grammar(self, constraint: Constraint, start: int) -> Grammar:
+        return self._grammars.make(constraint, start)
 
     # ids -> logits
 

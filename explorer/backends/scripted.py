@@ -17,7 +17,8 @@ from explorer.backends.base import (
     check_token_id,
     score_from,
 )
-from explorer.decoding import Distribution
+from explorer.backends.grammar import GrammarMaker
+from explorer.decoding import Constraint, Distribution, Grammar
 
 
 class ScriptedBackend:
@@ -57,6 +58,9 @@ class ScriptedBackend:
             has_chat_template=chat,
             bos_token_id=bos_token_id,
             end_token_ids=end_token_ids,
+        )
+        self._grammars = GrammarMaker(
+            self.info, lambda: map(self.token, range(self.info.vocab_size))
         )
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -105,3 +109,6 @@ class ScriptedBackend:
         for end in range(1, len(prefix)):
             scored.append(score_from(self.next_distribution(prefix[:end]), prefix[end]))
         return tuple(scored)
+
+    def grammar(self, constraint: Constraint, start: int) -> Grammar:
+        return self._grammars.make(constraint, start)

@@ -6,6 +6,7 @@ and SentencePiece strips spaces. The entry itself, read by the rule of its famil
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from explorer.backends.base import ModelInfo, Token, TokenizerFamily, check_token_id
@@ -87,17 +88,23 @@ class Vocabulary:
         known = self._known.get(token_id)
         if known is None:
             check_token_id(token_id, info)
-            known = self._known[token_id] = self._look_up(token_id)
+            entry = self._tokenizer.convert_ids_to_tokens(token_id)
+            known = self._known[token_id] = self._read(token_id, entry)
         return known
 
-    def _look_up(self, token_id: int) -> Token:
+    def tokens(self, info: ModelInfo) -> Iterator[Token]:
+        """All tokens in order, looked up at once and not remembered."""
+        entries = self._tokenizer.convert_ids_to_tokens(range(info.vocab_size))
+        for token_id, entry in enumerate(entries):
+            yield self._read(token_id, entry)
+
+    def _read(self, token_id: int, entry: str | None) -> Token:
         added = self._added.get(token_id)
         if added is not None:
             special = bool(added.special)
             plain = special or self._family == "byte-level BPE"  # written as it reads
             raw = added.content.encode() if plain else entry_bytes(added.content, self._family)
             return Token(token_id, raw, special)
-        entry = self._tokenizer.convert_ids_to_tokens(token_id)
         if entry is None:
             # Embedding tables are often padded past the tokenizer's last entry.
             return Token(token_id, b"", special=True)

@@ -4,10 +4,13 @@ This package is pure: NumPy in, NumPy out. It knows no model, no tokenizer and n
 """
 
 from explorer.decoding.bans import BannedSequences, NoRepeatNgram
-from explorer.decoding.chain import Stage, Trace, advance, decode, draw
+from explorer.decoding.chain import Stage, Trace, advance, decode, draw, observe, resume
 from explorer.decoding.codec import STEPS, chain_from_json, chain_to_json, resolve_chain
-from explorer.decoding.constraint import Constraint, Grammar
+from explorer.decoding.constraint import Constraint, Fit, Grammar
+from explorer.decoding.dice import ChiSquare, Rolls, Segment, roll, segments
 from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.least_change import Alternative, Change, to_be_alone, to_survive
+from explorer.decoding.ledger import LedgerRow, Miss, curve, ledger
 from explorer.decoding.measure import CuttingStep, Measured, MeasuringStep
 from explorer.decoding.mirostat import MirostatV1, MirostatV2, Observation
 from explorer.decoding.parameters import ParameterError
@@ -23,6 +26,7 @@ from explorer.decoding.ranking import RankedToken, Ranking, rank_candidates
 from explorer.decoding.step import Chain, StatefulStep, Step, step_name
 from explorer.decoding.temperature import DynamicTemperature, QuadraticSmoothing, Temperature
 from explorer.decoding.thresholds import EpsilonCutoff, EtaCutoff, PLess, TopA, TopNSigma
+from explorer.decoding.ticks import Tick, ticks
 from explorer.decoding.truncation import Greedy, MinP, TopK, TopP
 from explorer.decoding.typicality import TailFree, TopH, Typical
 from explorer.decoding.xtc import Xtc, flip
@@ -30,9 +34,12 @@ from explorer.decoding.xtc import Xtc, flip
 __all__ = [
     "PRESETS",
     "STEPS",
+    "Alternative",
     "BannedSequences",
     "Candidates",
     "Chain",
+    "Change",
+    "ChiSquare",
     "Constraint",
     "CuttingStep",
     "Distribution",
@@ -40,15 +47,18 @@ __all__ = [
     "DynamicTemperature",
     "EpsilonCutoff",
     "EtaCutoff",
+    "Fit",
     "FrequencyPresencePenalty",
     "Grammar",
     "Greedy",
+    "LedgerRow",
     "LogitBias",
     "Measured",
     "MeasuringStep",
     "MinP",
     "MirostatV1",
     "MirostatV2",
+    "Miss",
     "NoRepeatNgram",
     "Observation",
     "PLess",
@@ -57,11 +67,14 @@ __all__ = [
     "RankedToken",
     "Ranking",
     "RepetitionPenalty",
+    "Rolls",
+    "Segment",
     "Stage",
     "StatefulStep",
     "Step",
     "TailFree",
     "Temperature",
+    "Tick",
     "TopA",
     "TopH",
     "TopK",
@@ -73,11 +86,20 @@ __all__ = [
     "advance",
     "chain_from_json",
     "chain_to_json",
+    "curve",
     "decode",
     "draw",
     "flip",
+    "ledger",
+    "observe",
     "rank_candidates",
     "resolve_chain",
+    "resume",
+    "roll",
+    "segments",
     "step_name",
+    "ticks",
+    "to_be_alone",
+    "to_survive",
     "uniform",
 ]

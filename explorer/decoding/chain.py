@@ -1,13 +1,14 @@
 """A chain of steps, and the trace it leaves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.mirostat import Observation
 from explorer.decoding.parameters import check_real
 from explorer.decoding.step import Chain, StatefulStep, Step, step_name
 
@@ -76,6 +77,7 @@ class Trace:
             stage = self.stages[number]
             if len(stage.kept) < len(stage.before):
                 cutting[self.places(stage.kept, token_ids) < 0] = number
+        cutting[self.distribution.positions[token_ids] < 0] = -1  # of unknown logit: cut by none
         return cutting
 
     def cut_by(self, token_id: int) -> str | None:
@@ -148,4 +150,34 @@ def advance(chain: Chain, trace: Trace, token_id: int) -> Chain:
     return tuple(
         step.advanced(stage, token_id) if isinstance(step, StatefulStep) else step
         for step, stage in zip(chain, trace.stages, strict=True)
+    )
+
+
+def resume(chain: Chain, last: Chain) -> Chain:
+    """The chain, its stateful steps going on from where those of `last` stand.
+
+    Steps of one kind are matched in their order. One that is new starts at its beginning,
+    so a rule can be changed in the middle of a text, and its state goes on.
+
+    >>> from explorer.decoding.mirostat import MirostatV2
+    >>> resume((MirostatV2(3.0, 0.1),), (MirostatV2(5.0, 0.1, mu=9.5),))
+    (MirostatV2(tau=3.0, eta=0.1, mu=9.5),)
+    """
+    states: dict[type, list[float | None]] = {}
+    for step in last:
+        if isinstance(step, StatefulStep):
+            states.setdefault(type(step), []).append(step.mu)
+    resumed: list[Step] = []
+    for step in chain:
+        waiting = states.get(type(step))
+        resumed.append(replace(step, mu=waiting.pop(0)) if waiting else step)
+    return tuple(resumed)
+
+
+def observe(trace: Trace, token_id: int) -> tuple[Observation, ...]:
+    """What each stateful step of the chain saw of this token."""
+    return tuple(
+        stage.step.observed(stage, token_id)
+        for stage in trace.stages
+        if isinstance(stage.step, StatefulStep)
     )

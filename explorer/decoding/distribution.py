@@ -94,9 +94,10 @@ class Candidates:
         """
         if keep.all():
             return self
-        if not keep.any():
+        logits = self.logits[keep]
+        if len(logits) == 0 or not np.isfinite(logits[0]):  # nothing, or nothing possible
             return self.first(1)
-        return Candidates(self.token_ids[keep], self.logits[keep], None, self.vocab_size)
+        return Candidates(self.token_ids[keep], logits, None, self.vocab_size)
 
     def with_logits(self, places: NDArray[np.int64], logits: NDArray[np.float64]) -> "Candidates":
         """The same tokens, those at `places` with other logits, in their new order.

@@ -1,14 +1,15 @@
 """The least that must change for a token to survive, or to be the only one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from explorer.decoding.chain import Stage, Trace, decode
-from explorer.decoding.measure import CuttingStep
+from explorer.decoding.distribution import Candidates
+from explorer.decoding.measure import CuttingStep, is_count, rounded_past
 from explorer.decoding.parameters import ParameterError
 from explorer.decoding.step import Chain, Step, step_name
 from explorer.decoding.truncation import TopK
@@ -99,8 +100,13 @@ def _loosened(stage: Stage, token_id: int) -> Step | None:
     step, place = stage.step, stage.before.place_of(token_id)
     if not isinstance(step, CuttingStep) or place is None:
         return None
-    critical = float(step.critical(stage.before, np.array([place]))[0])
-    return _beyond(stage, critical, upwards=step.widens, keeps=token_id)
+    edge = float(step.critical(stage.before, np.array([place]))[0])
+    return _beyond(
+        stage,
+        int(edge) if is_count(step) and math.isfinite(edge) else edge,
+        upwards=step.widens,
+        done=lambda kept: kept.place_of(token_id) is not None,
+    )
 
 
 def _tightened(trace: Trace, stage: Stage, token_id: int) -> Step | None:
@@ -111,62 +117,60 @@ def _tightened(trace: Trace, stage: Stage, token_id: int) -> Step | None:
         return None
     critical = step.critical(stage.before, trace.places(stage.before, others))
     edge = float(critical.min() if step.widens else critical.max())
-    return _beyond(stage, edge, upwards=not step.widens, keeps=None)
+    if math.isinf(edge):  # cut at every setting that acts
+        edge = float(getattr(step, step.parameter))
+    return _beyond(
+        stage,
+        int(edge) - 1 if is_count(step) else edge,
+        upwards=not step.widens,
+        done=lambda kept: not bool(np.isin(others, kept.token_ids).any()),
+    )
 
 
-def _beyond(stage: Stage, edge: float, *, upwards: bool, keeps: int | None) -> Step | None:
+def _beyond(
+    stage: Stage, edge: float, *, upwards: bool, done: Callable[[Candidates], bool]
+) -> Step | None:
     """The step with its parameter just past the edge, in as few digits as change nothing more."""
     step = stage.step
     assert isinstance(step, CuttingStep)
     if not math.isfinite(edge):
         return None
-    if isinstance(getattr(step, step.parameter), int):  # a count: past it is the next one, or it
-        return _with(step, int(edge) if keeps is not None else int(edge) - 1, at_least=1)
-    nearest = None
-    for past in (edge, float(np.nextafter(edge, math.inf if upwards else -math.inf))):
-        nearest = _with(step, past)
-        if nearest is not None and _does(nearest, stage, edge, keeps):
-            break
+    if is_count(step):
+        return _with(step, edge) if edge >= 1 else None  # 0 would be off
+    nearest = next(
+        (
+            value
+            for value in _past(edge, upwards=upwards)
+            if (one := _with(step, value)) is not None and done(one(stage.before, ()))
+        ),
+        None,
+    )
     if nearest is None:
         return None
-    wanted = len(nearest(stage.before, ()))
+    exact = _with(step, nearest)
+    assert exact is not None
+    wanted = len(exact(stage.before, ()))
     for digits in DIGITS:
-        short = _with(step, _rounded(edge, digits, upwards=upwards))
-        if short is not None and len(short(stage.before, ())) == wanted:
-            if _does(short, stage, edge, keeps):
+        short = _with(step, rounded_past(nearest, digits, upwards=upwards))
+        if short is not None:
+            kept = short(stage.before, ())
+            if len(kept) == wanted and done(kept):
                 return short
-    return nearest
+    return exact
 
 
-def _does(step: Step, stage: Stage, edge: float, keeps: int | None) -> bool:
-    """Whether the step keeps the token, or, when none is named, cuts what stood on the edge."""
-    kept = step(stage.before, ())
-    if keeps is not None:
-        return kept.place_of(keeps) is not None
-    assert isinstance(step, CuttingStep)
-    places = stage.before.positions[kept.token_ids].astype(np.int64)
-    return not bool(np.any(step.critical(stage.before, places) == edge)) or len(kept) == 1
+def _past(edge: float, *, upwards: bool) -> Iterator[float]:
+    """The edge, and values ever further past it: a rule may round otherwise than its measure."""
+    yield edge
+    yield float(np.nextafter(edge, math.inf if upwards else -math.inf))
+    for exponent in range(-15, -8):
+        yield edge + (abs(edge) if upwards else -abs(edge)) * 10.0**exponent
 
 
-def _with(step: CuttingStep, value: float, at_least: float = -math.inf) -> Step | None:
-    if value < at_least:
-        return None
+def _with(step: CuttingStep, value: float) -> Step | None:
     try:
         changed: Any = replace(step, **{step.parameter: value})
     except ParameterError:  # past the end of the parameter's range
         return None
     made: Step = changed
     return made
-
-
-def _rounded(value: float, digits: int, *, upwards: bool) -> float:
-    """To so many significant digits, away from the edge.
-
-    >>> _rounded(0.03127, 2, upwards=True), _rounded(0.03127, 2, upwards=False)
-    (0.032, 0.031)
-    """
-    if value == 0:
-        return 0.0
-    scale = digits - 1 - math.floor(math.log10(abs(value)))
-    turned = math.ceil if upwards else math.floor
-    return float(f"{turned(value * 10**scale) / 10**scale:.{digits}g}")

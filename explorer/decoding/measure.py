@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -57,6 +58,11 @@ class CuttingStep(MeasuringStep, Protocol):
         ...
 
 
+def is_count(step: CuttingStep) -> bool:
+    """Whether the parameter is a whole number, whatever it was given as."""
+    return step.__dataclass_fields__[step.parameter].type in (int, "int")
+
+
 def tail_start(descending: NDArray[np.float64], lowest: float) -> int:
     """How many of the descending numbers are at least `lowest`."""
     return len(descending) - int(np.searchsorted(descending[::-1], lowest))
@@ -65,3 +71,13 @@ def tail_start(descending: NDArray[np.float64], lowest: float) -> int:
 def ranks(places: NDArray[np.int64]) -> NDArray[np.float64]:
     """Places, which count from 0, as ranks, which count from 1."""
     return (places + 1).astype(np.float64)
+
+
+def rounded_past(value: float, digits: int, *, upwards: bool) -> float:
+    """To so many significant digits, away from the value or onto it.
+
+    >>> rounded_past(0.03127, 2, upwards=True), rounded_past(0.03127, 2, upwards=False)
+    (0.032, 0.031)
+    """
+    rounding = ROUND_CEILING if upwards else ROUND_FLOOR
+    return float(Context(prec=digits, rounding=rounding).plus(Decimal(value)))

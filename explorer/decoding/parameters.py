@@ -13,7 +13,12 @@ class ParameterError(ValueError):
     """
 
     def __init__(self, parameter: str, value: object, allowed: str) -> None:
-        super().__init__(f"{parameter} must be {allowed}, got {value!r}")
+        try:
+            said = repr(value)
+        except ValueError:  # Python writes no whole number of more than 4,300 digits
+            said = "a number of thousands of digits"
+            value = said
+        super().__init__(f"{parameter} must be {allowed}, got {said}")
         self.parameter = parameter
         self.value = value
         self.allowed = allowed

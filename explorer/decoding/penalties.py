@@ -18,6 +18,7 @@ from explorer.decoding.parameters import (
 )
 
 MAX_BIASES = 10_000
+HUGE = 1e307  # a logit stays finite, whatever a tiny temperature made of it
 STRONGEST = 1e4  # of a bias; far beyond the spread of any logits
 
 
@@ -26,10 +27,14 @@ def _bias_to_json(bias: tuple[tuple[int, float], ...]) -> dict[str, float | None
 
 
 def _bias(given: Any) -> tuple[tuple[int, float], ...]:
-    if isinstance(given, tuple):
-        given = dict(given)
+    allowed = f"at most {MAX_BIASES} token ids, each with its bias"
+    if isinstance(given, tuple):  # as it is kept
+        try:
+            given = dict(given)
+        except (TypeError, ValueError) as error:
+            raise ParameterError("bias", given, allowed) from error
     if not isinstance(given, Mapping) or len(given) > MAX_BIASES:
-        raise ParameterError("bias", given, f"at most {MAX_BIASES} token ids, each with its bias")
+        raise ParameterError("bias", given, allowed)
     pairs: dict[int, float] = {}
     for key, value in given.items():
         plain = isinstance(key, str) and key.isdecimal() and key.isascii() and len(key) < 11
@@ -104,7 +109,9 @@ class RepetitionPenalty:
         seen = np.unique(np.asarray(context[-self.window :], dtype=np.int64))
         places, _ = places_of(candidates, seen)
         logits = candidates.logits[places]
-        changed = np.where(logits > 0, logits / self.penalty, logits * self.penalty)
+        with np.errstate(over="ignore"):
+            changed = np.where(logits > 0, logits / self.penalty, logits * self.penalty)
+        changed = np.where(np.isfinite(logits), np.clip(changed, -HUGE, HUGE), logits)
         return _changed(candidates, places, changed)
 
 

@@ -154,8 +154,9 @@ class QuadraticSmoothing:
         logits = candidates.logits
         d = np.where(np.isfinite(logits), logits - logits[0], 0.0)
         k, s = (3 - self.curve) / 2, (self.curve - 1) / 2
-        bent = logits[0] + self.factor * d * d * (s * d - k)
-        bent[~np.isfinite(logits)] = -np.inf
+        with np.errstate(over="ignore", invalid="ignore"):
+            bent = logits[0] + self.factor * d * d * (s * d - k)
+        bent[~np.isfinite(logits) | ~np.isfinite(bent)] = -np.inf
         order = in_order(candidates.token_ids, bent)
         return Candidates(
             candidates.token_ids[order],

@@ -186,4 +186,6 @@ def _sigma(candidates: Candidates) -> float:
     logits = candidates.logits
     if not np.isfinite(logits[-1]):
         logits = logits[np.isfinite(logits)]
-    return float(logits.std()) if logits[0] != logits[-1] else 0.0
+    spread = float(logits[0] - logits[-1])
+    # Scaled to 1: the square of what a tiny temperature leaves would overflow.
+    return spread * float(((logits - logits[0]) / spread).std()) if spread else 0.0

@@ -1,11 +1,12 @@
 """Where a slider changes who stays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from explorer.decoding.chain import Stage
-from explorer.decoding.measure import CuttingStep
+from explorer.decoding.measure import CuttingStep, is_count, rounded_past
+from explorer.decoding.parameters import ParameterError
 from explorer.decoding.typicality import Typical
 from explorer.decoding.xtc import Xtc
 
@@ -19,6 +20,7 @@ class Tick:
     value: float
     token_id: int
     kept: bool  # at the present value
+    past: float  # a value just past it, in few digits, at which the token has gone or come
 
 
 def ticks(stage: Stage, each_way: int = 3) -> tuple[Tick, ...]:
@@ -39,15 +41,35 @@ def ticks(stage: Stage, each_way: int = 3) -> tuple[Tick, ...]:
     values = step.critical(before, places)
     current = float(getattr(step, step.parameter))
     found = [
-        Tick(value, token_id, stays)
+        Tick(value, token_id, stays, past)
         for value, token_id, stays in zip(
             values.tolist(),
             before.token_ids[places].tolist(),
             np.isin(before.token_ids[places], stage.kept.token_ids).tolist(),
             strict=True,
         )
-        if np.isfinite(value) and value > 0
+        if np.isfinite(value) and value > 0 and (past := _past(step, value, stays)) is not None
     ]
     going = sorted((tick for tick in found if tick.kept), key=lambda t: abs(t.value - current))
     coming = sorted((tick for tick in found if not tick.kept), key=lambda t: abs(t.value - current))
     return tuple(sorted(going[:each_way] + coming[:each_way], key=lambda tick: tick.value))
+
+
+def _past(step: CuttingStep, value: float, kept: bool) -> float | None:
+    """On the other side of the line for this token; `None` beyond the parameter's range."""
+    past = _beyond(step, value, kept)
+    try:
+        replace(step, **{step.parameter: past})
+    except ParameterError:
+        return None
+    return past
+
+
+def _beyond(step: CuttingStep, value: float, kept: bool) -> float:
+    if is_count(step):
+        return int(value) - 1 if kept else int(value)
+    upwards = step.widens != kept
+    past = rounded_past(value, 4, upwards=upwards)
+    if past == value:
+        past = rounded_past(value * (1 + 1e-9 if upwards else 1 - 1e-9), 5, upwards=upwards)
+    return past

@@ -172,7 +172,10 @@ class TailFree:
 def _curvature(candidates: Candidates) -> NDArray[np.float64]:  # (n - 2,) ascending to 1
     second = np.abs(np.diff(candidates.probabilities, 2))
     total = second.sum()
-    return second.cumsum() / total if total > 0 else np.zeros(len(second))
+    if total == 0:
+        return np.zeros(len(second))
+    share: NDArray[np.float64] = second.cumsum() / total
+    return np.minimum(share, 1.0)  # rounding must not pass the whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,4 +219,5 @@ def _entropy_share(candidates: Candidates) -> NDArray[np.float64]:  # (min(n, 10
     p = head.probabilities
     log_p = np.log(np.where(p > 0, p, 1.0))
     terms = np.cumsum(-p * log_p)
+    # Without any entropy nothing but the best stays, as in transformers.
     return terms / terms[-1] if terms[-1] > 0 else np.ones(len(terms))

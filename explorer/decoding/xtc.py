@@ -14,6 +14,9 @@ from explorer.decoding.randomness import uniform
 from explorer.decoding.step import Chain
 
 
+LEAST = 5e-324  # a token of probability 0 reaches no threshold
+
+
 @dataclass(frozen=True, slots=True)
 class Xtc:
     """Where two or more tokens reach the threshold, cut all of them but the least probable.
@@ -39,14 +42,16 @@ class Xtc:
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         if self.probability == 0 or self.threshold > 0.5:
             return candidates
-        reach = tail_start(candidates.probabilities, self.threshold)
+        reach = tail_start(candidates.probabilities, max(self.threshold, LEAST))
         return candidates.window(reach - 1, len(candidates)) if reach > 1 else candidates
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
         return Measured("probability", candidates.probabilities[places], self.threshold, "below")
 
     def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        return candidates.probabilities[places]
+        # A token stays once no rarer one reaches the threshold: it is then the least of those.
+        rarer = np.append(candidates.probabilities, 0.0)[places + 1]
+        return np.asarray(rarer, dtype=np.float64)
 
 
 def flip(chain: Chain, seed: int, position: int) -> Chain:

@@ -4,10 +4,12 @@ from explorer.session.generation import Drawn, continue_text, draw_next
 from explorer.session.reading import Candidate, PathToken, Reading, read, read_candidates, read_path
 from explorer.session.scoring import bits_per_byte, perplexity
 from explorer.session.session import Prompt, Session
-from explorer.session.tree import How, Node, Tree
+from explorer.session.tracing import trace_prefix
+from explorer.session.tree import Choice, How, Node, Tree
 
 __all__ = [
     "Candidate",
+    "Choice",
     "Drawn",
     "How",
     "Node",
@@ -23,4 +25,5 @@ __all__ = [
     "read",
     "read_candidates",
     "read_path",
+    "trace_prefix",
 ]

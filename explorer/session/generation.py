@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from explorer.backends.base import Backend
-from explorer.decoding import Chain, advance, decode, draw, uniform
+from explorer.decoding import Chain, Observation, advance, draw, flip, observe, resume, uniform
+from explorer.session.tracing import trace_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,21 @@ class Drawn:
     probability: float  # final: after the chain
     rank: int  # in the raw distribution
     entropy: float | None  # of the raw distribution, in nats
+    applied: Chain  # the chain of this draw, every coin fallen
     chain: Chain  # for the position after this token
+    observed: tuple[Observation, ...]  # what the stateful steps saw of the token
 
 
-def draw_next(backend: Backend, prefix: tuple[int, ...], chain: Chain, seed: int) -> Drawn:
-    """Draw one token; the same prefix length, chain and seed always give the same u."""
-    distribution = backend.next_distribution(prefix)
-    trace = decode(distribution, chain, prefix)
+def draw_next(
+    backend: Backend, prefix: tuple[int, ...], chain: Chain, seed: int, start: int
+) -> Drawn:
+    """Draw one token; the same prefix length, chain and seed always give the same u.
+
+    `start` is the length of the prompt, after which constraints begin.
+    """
+    applied = flip(chain, seed, len(prefix))
+    trace = trace_prefix(backend, prefix, applied, start)
+    distribution = trace.distribution
     u = uniform(seed, len(prefix))
     token_id = draw(trace, u)
     rank = distribution.rank_of(token_id)
@@ -35,7 +44,9 @@ def draw_next(backend: Backend, prefix: tuple[int, ...], chain: Chain, seed: int
         probability=float(trace.probabilities[token_id]),
         rank=rank,
         entropy=distribution.entropy,
-        chain=advance(chain, trace, token_id),
+        applied=applied,
+        chain=resume(chain, advance(applied, trace, token_id)),
+        observed=observe(trace, token_id),
     )
 
 
@@ -43,10 +54,11 @@ def continue_text(
     backend: Backend, prefix: tuple[int, ...], chain: Chain, seed: int, max_tokens: int
 ) -> Iterator[Drawn]:
     """Draw up to `max_tokens`; stops after an end token, or when the context is full."""
+    start = len(prefix)
     for _ in range(max_tokens):
         if len(prefix) >= backend.info.context_length:
             return
-        drawn = draw_next(backend, prefix, chain, seed)
+        drawn = draw_next(backend, prefix, chain, seed, start)
         yield drawn
         if drawn.token_id in backend.info.end_token_ids:
             return

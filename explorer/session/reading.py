@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from explorer.backends.base import Backend, ModelInfo
-from explorer.decoding import RankedToken, Ranking, Trace, decode, rank_candidates
+from explorer.decoding import RankedToken, Ranking, Trace, rank_candidates
 from explorer.session.session import Session
 from explorer.session.tree import How
 
@@ -70,7 +70,7 @@ class Reading:
 def read(session: Session, backend: Backend, top_n: int) -> Reading:
     """Read a session's moment. Costs a forward pass only for a prefix not seen before."""
     path = read_path(session, backend)  # first: one pass scores the prompt and predicts, too
-    trace = decode(backend.next_distribution(session.prefix), session.chain, session.prefix)
+    trace = session.trace(backend)
     ranking, candidates = read_candidates(backend, trace, top_n)
     return Reading(session, backend.info, path, candidates, ranking, trace)
 

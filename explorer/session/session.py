@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 from explorer.backends.base import Backend, ContextTooLong, check_token_id
-from explorer.decoding import Chain, decode
+from explorer.decoding import Chain, Trace, advance, flip, observe, resume
 from explorer.session.generation import draw_next
-from explorer.session.tree import How, Tree
+from explorer.session.tracing import trace_prefix
+from explorer.session.tree import Choice, How, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +56,50 @@ class Session:
     def prefix(self) -> tuple[int, ...]:
         return self.now.tree.prefix
 
+    @property
+    def chain_here(self) -> Chain:
+        """The chain at the cursor: what a token did to Mirostat's mu is kept with the token."""
+        here = self.now.tree.here
+        return resume(self.chain, here.choice.after) if here and here.choice else self.chain
+
+    def trace(self, backend: Backend) -> Trace:
+        """What comes next, and what the chain makes of it."""
+        start = len(self.now.tree.prompt)
+        return trace_prefix(backend, self.prefix, self.chain_here, start)
+
+    def last_draw(self, backend: Backend) -> Trace | None:
+        """The distribution that the token before the cursor was drawn from, if it was drawn."""
+        here = self.now.tree.here
+        if here is None or here.u is None or here.choice is None:
+            return None
+        start = len(self.now.tree.prompt)
+        return trace_prefix(backend, self.prefix[:-1], here.choice.chain, start)
+
+    def next_draw(self, backend: Backend) -> Trace:
+        """The distribution that the next token would be drawn from: every coin has fallen."""
+        chain = flip(self.chain_here, self.seed, len(self.prefix))
+        return trace_prefix(backend, self.prefix, chain, len(self.now.tree.prompt))
+
     def pick(self, backend: Backend, token_id: int) -> "Session":
         """Append any token of the vocabulary."""
         check_token_id(token_id, backend.info)
-        return self._grown(backend, token_id, "picked")
+        self._check_room(backend)
+        return self._grown(token_id, "picked", None, self._choice(self.trace(backend), token_id))
 
     def step(self, backend: Backend, *, joined: bool = False) -> "Session":
         """Append the most probable token of the final distribution."""
-        trace = decode(backend.next_distribution(self.prefix), self.chain, self.prefix)
-        return self._grown(backend, int(trace.final.token_ids[0]), "greedy", joined=joined)
+        self._check_room(backend)
+        trace = self.trace(backend)
+        token_id = int(trace.final.token_ids[0])
+        return self._grown(token_id, "greedy", None, self._choice(trace, token_id), joined=joined)
 
     def sample(self, backend: Backend, *, joined: bool = False) -> "Session":
         """Append a token drawn from the final distribution with this position's u."""
-        drawn = draw_next(backend, self.prefix, self.chain, self.seed)
-        return self._grown(backend, drawn.token_id, "sampled", drawn.u, joined=joined)
+        self._check_room(backend)
+        start = len(self.now.tree.prompt)
+        drawn = draw_next(backend, self.prefix, self.chain_here, self.seed, start)
+        choice = Choice(drawn.applied, drawn.chain, drawn.observed)
+        return self._grown(drawn.token_id, "sampled", drawn.u, choice, joined=joined)
 
     def rewind(self, depth: int) -> "Session":
         """Go back until `depth` tokens follow the prompt."""
@@ -92,20 +123,21 @@ class Session:
             self, now=self.future[0], past=(*self.past, self.now), future=self.future[1:]
         )
 
-    def _grown(
-        self,
-        backend: Backend,
-        token_id: int,
-        how: How,
-        u: float | None = None,
-        *,
-        joined: bool = False,
-    ) -> "Session":
-        """`joined` makes the token part of the action before it: one undo takes back a run."""
+    def _choice(self, trace: Trace, token_id: int) -> Choice:
+        chain = self.chain_here
+        after = resume(chain, advance(chain, trace, token_id))
+        return Choice(chain, after, observe(trace, token_id))
+
+    def _check_room(self, backend: Backend) -> None:
         length = len(self.prefix) + 1
         if length > backend.info.context_length:
             raise ContextTooLong(length, backend.info.context_length)
-        moment = replace(self.now, tree=self.now.tree.grown(token_id, how, u))
+
+    def _grown(
+        self, token_id: int, how: How, u: float | None, choice: Choice, *, joined: bool = False
+    ) -> "Session":
+        """`joined` makes the token part of the action before it: one undo takes back a run."""
+        moment = replace(self.now, tree=self.now.tree.grown(token_id, how, u, choice))
         return replace(self, now=moment, future=()) if joined else self._moved(moment)
 
     def _moved(self, moment: Moment) -> "Session":

@@ -3,9 +3,24 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from explorer.decoding import Chain, Observation, StatefulStep
+
 How = Literal["picked", "greedy", "sampled", "typed"]
 
 ROOT = 0  # the prompt itself: a place to stand, not a token
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The rules under which a token was chosen, and what they made of it.
+
+    It is kept with the token, so that going back restores every state exactly, and the draw
+    can be shown as it was after the rules have changed.
+    """
+
+    chain: Chain  # as it was applied: states as they stood, coins as they fell
+    after: Chain  # with the states for the position after the token
+    observed: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +32,7 @@ class Node:
     token_id: int
     how: How
     u: float | None = None  # the draw that chose it, where it was sampled
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +69,19 @@ class Tree:
     def children(self, node_id: int) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes if node.parent_id == node_id)
 
-    def grown(self, token_id: int, how: How, u: float | None = None) -> "Tree":
+    @property
+    def here(self) -> Node | None:
+        """The node at the cursor; `None` at the prompt."""
+        return self.nodes[self.cursor - 1] if self.cursor != ROOT else None
+
+    def grown(
+        self, token_id: int, how: How, u: float | None = None, choice: Choice | None = None
+    ) -> "Tree":
         """Append a token at the cursor and go there; the same choice again is the same node."""
+        node = Node(len(self.nodes) + 1, self.cursor, token_id, how, u, choice)
         for child in self.children(self.cursor):
-            if (child.token_id, child.how, child.u) == (token_id, how, u):
+            if _same(child, node):
                 return replace(self, cursor=child.node_id)
-        node = Node(len(self.nodes) + 1, self.cursor, token_id, how, u)
         return replace(self, nodes=(*self.nodes, node), cursor=node.node_id)
 
     def at_depth(self, depth: int) -> "Tree":
@@ -67,3 +90,21 @@ class Tree:
         if not 0 <= depth <= len(path):
             raise ValueError(f"depth must be from 0 to {len(path)}, got {depth!r}")
         return replace(self, cursor=path[depth - 1].node_id if depth else ROOT)
+
+
+def _same(one: Node, other: Node) -> bool:
+    """Whether two siblings stand for one choice.
+
+    A draw depends on the whole chain; a token that was picked does only through the states
+    that it left.
+    """
+    if (one.token_id, one.how, one.u) != (other.token_id, other.how, other.u):
+        return False
+    if one.how == "sampled":
+        return one.choice == other.choice
+    return _states(one) == _states(other)
+
+
+def _states(node: Node) -> tuple[float | None, ...]:
+    after = node.choice.after if node.choice else ()
+    return tuple(step.mu for step in after if isinstance(step, StatefulStep))

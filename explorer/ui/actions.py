@@ -9,6 +9,7 @@ from explorer.backends.base import Backend, BackendError, Models
 from explorer.decoding.parameters import ParameterError
 from explorer.session import Prompt, Session, read
 from explorer.ui import arguments
+from explorer.ui.lab import LAB
 from explorer.ui.messages import Refused, error_facts
 from explorer.ui.payload import status_payload, table_payload, view_payload
 from explorer.ui.store import KEY, SessionStore
@@ -27,6 +28,7 @@ class Asked:
 
     top_n: int
     whole_strip: bool
+    with_ledger: bool
 
 
 class Actions:
@@ -72,6 +74,7 @@ class Actions:
         asked = Asked(
             arguments.count_argument("top_n", data.get("top_n", 50), 5, arguments.MAX_ROWS),
             arguments.flag_argument("whole_strip", data.get("whole_strip", False)),
+            arguments.flag_argument("with_ledger", data.get("with_ledger", False)),
         )
         if action == "ask":
             return self._ask(session, data, asked)
@@ -84,6 +87,10 @@ class Actions:
             return self._show(self._steps[action](session, backend, data), asked, action)
         if action in ("csv", "json", "text"):
             return {action: self._file(session, action, asked)}, session
+        if action in LAB:
+            return {
+                action: LAB[action](session, self._models.get(session.now.model), data)
+            }, session
         raise ParameterError("action", arguments.short(action), "an action of the page")
 
     def _ask(
@@ -106,10 +113,15 @@ class Actions:
         return self._show(_settings(session, backend, data), asked, "ask")
 
     def _show(self, session: Session, asked: Asked, action: str) -> tuple[Payload, Session]:
-        reading = read(session, self._models.get(session.now.model), asked.top_n)
+        backend = self._models.get(session.now.model)
+        reading = read(session, backend, asked.top_n)
         if action == "settings":
-            return {"table": table_payload(reading)}, session
-        return {"view": view_payload(reading, whole_strip=asked.whole_strip)}, session
+            table = table_payload(reading, backend, with_ledger=asked.with_ledger)
+            return {"table": table}, session
+        view = view_payload(
+            reading, backend, with_ledger=asked.with_ledger, whole_strip=asked.whole_strip
+        )
+        return {"view": view}, session
 
     def _file(self, session: Session, kind: str, asked: Asked) -> str:
         reading = read(session, self._models.get(session.now.model), asked.top_n)

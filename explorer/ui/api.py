@@ -13,9 +13,14 @@ from explorer.backends.base import (
     Models,
     check_token_id,
 )
-from explorer.decoding import decode
 from explorer.decoding.parameters import ParameterError
-from explorer.session import bits_per_byte, continue_text, perplexity, read_candidates
+from explorer.session import (
+    bits_per_byte,
+    continue_text,
+    perplexity,
+    read_candidates,
+    trace_prefix,
+)
 from explorer.ui import arguments
 from explorer.ui.zero_gpu import on_gpu
 from explorer.views.table import finite, other_row, table_rows
@@ -58,8 +63,8 @@ class Api:
         count = arguments.count_argument("top_n", top_n, 1, MAX_TOP_N)
         name, backend = self._backend(model)
         prefix = self._prefix(backend, prompt, messages, prefix_ids)
-        distribution = backend.next_distribution(prefix)
-        trace = decode(distribution, steps, prefix)
+        trace = trace_prefix(backend, prefix, steps, len(prefix))
+        distribution = trace.distribution
         ranking, candidates = read_candidates(backend, trace, count)
         return {
             "model": name,

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from explorer.backends.base import Models
+from explorer.decoding import PRESETS, chain_to_json
 from explorer.ui.messages import ASSETS, LANGUAGES, texts
 from explorer.ui.payload import choice_payload
 
@@ -22,12 +23,17 @@ SCRIPTS = (
     "strip.js",
     "table.js",
     "chart.js",
+    "ledger.js",
+    "dice.js",
+    "cockpit.js",
+    "fields.js",
+    "rules.js",
     "controls.js",
     "prompt.js",
     "keys.js",
     "main.js",
 )
-STYLES = ("theme.css", "layout.css", "parts.css")
+STYLES = ("theme.css", "layout.css", "parts.css", "lab.css")
 
 
 class Page(gr.HTML):
@@ -56,7 +62,10 @@ def _setup(models: Models) -> dict[str, Any]:
         "default_model": models.default,
         "public": models.public,
         "examples": json.loads(_asset("examples.json")),
-        "strategies": json.loads(_asset("strategies.json")),
+        "rules": {
+            **json.loads(_asset("rules.json")),
+            "presets": {name: chain_to_json(chain) for name, chain in PRESETS.items()},
+        },
     }
 
 

@@ -2,41 +2,55 @@
 
 from typing import Any
 
-from explorer.backends.base import LoadStatus, ModelChoice
+from explorer.backends.base import Backend, LoadStatus, ModelChoice
 from explorer.decoding import chain_to_json, uniform
 from explorer.session import Reading
 from explorer.ui.messages import error_facts
 from explorer.views.chart import chart_data
+from explorer.views.lab import dials, dice, ledger_data, stages, tokens_in
 from explorer.views.strip import pending_bytes, strip_chips
 from explorer.views.table import completions, other_row, summary, table_rows
 
 STRIP_TOKENS = 400  # the last tokens of a long path; the page asks for all of them on demand
 
 
-def table_payload(reading: Reading) -> dict[str, Any]:
+def table_payload(reading: Reading, backend: Backend, *, with_ledger: bool) -> dict[str, Any]:
     """What a slider changes."""
+    session, trace = reading.session, reading.trace
     rows = table_rows(reading.candidates)
     pending = pending_bytes(reading.path)
     if pending:
         for row, completes in zip(rows, completions(reading.candidates, pending), strict=True):
             row["completes"] = completes
+    u = uniform(session.seed, len(reading.path))
     return {
         "rows": rows,
         "other": other_row(reading.ranking),
-        "summary": summary(reading.trace, reading.ranking),
+        "summary": summary(trace, reading.ranking),
         "chart": chart_data(reading.candidates, reading.ranking.kept),
-        "chain": chain_to_json(reading.session.chain),
-        "seed": reading.session.seed,
-        "u": uniform(reading.session.seed, len(reading.path)),
+        "chain": chain_to_json(session.chain),
+        "tokens_in_chain": tokens_in(session.chain, backend),
+        "stages": stages(trace, session, backend),
+        "ledger": ledger_data(trace, reading.candidates) if with_ledger else None,
+        "next_draw": dice(session.next_draw(backend), u, backend),
+        "dials": dials(session, trace, backend),
+        "seed": session.seed,
+        "u": u,
     }
 
 
-def view_payload(reading: Reading, *, whole_strip: bool) -> dict[str, Any]:
+def view_payload(
+    reading: Reading, backend: Backend, *, with_ledger: bool, whole_strip: bool
+) -> dict[str, Any]:
     """Everything."""
     session, info = reading.session, reading.info
     start = 0 if whole_strip else max(0, len(reading.path) - STRIP_TOKENS)
+    here, drawn_from = session.now.tree.here, session.last_draw(backend)
     return {
-        **table_payload(reading),
+        **table_payload(reading, backend, with_ledger=with_ledger),
+        "last_draw": None
+        if drawn_from is None or here is None or here.u is None
+        else dice(drawn_from, here.u, backend),
         "model": {
             "name": session.now.model,
             "vocab_size": info.vocab_size,

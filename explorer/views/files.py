@@ -1,12 +1,11 @@
 """What a user can take home: the table as CSV, the session as JSON."""
 
 import math
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from explorer.decoding import chain_to_json
+from explorer.decoding import Chain, chain_to_json
 from explorer.session import Candidate, Reading
 from explorer.views.table import finite, table_rows
 from explorer.views.text import plain_text
@@ -36,6 +35,11 @@ def table_csv(candidates: tuple[Candidate, ...]) -> str:
 def session_file(reading: Reading) -> dict[str, Any]:
     """Everything that makes this session, and the numbers at its present position."""
     session, info = reading.session, reading.info
+    chains: dict[Chain, int] = {}
+    for node in session.now.tree.nodes:
+        if node.choice is not None:
+            for chain in (node.choice.chain, node.choice.after):
+                chains.setdefault(chain, len(chains))
     return {
         "format": FORMAT,
         "model": {
@@ -50,9 +54,22 @@ def session_file(reading: Reading) -> dict[str, Any]:
             "token_ids": list(session.now.tree.prompt),
         },
         "tree": {
-            "nodes": [asdict(node) for node in session.now.tree.nodes],
+            "nodes": [
+                {
+                    "node_id": node.node_id,
+                    "parent_id": node.parent_id,
+                    "token_id": node.token_id,
+                    "how": node.how,
+                    "u": node.u,
+                    "chain": None if node.choice is None else chains[node.choice.chain],
+                    "chain_after": None if node.choice is None else chains[node.choice.after],
+                }
+                for node in session.now.tree.nodes
+            ],
             "cursor": session.now.tree.cursor,
         },
+        # Nodes name the chain they were chosen under, and the one after them, by its place here.
+        "chains": [chain_to_json(chain) for chain in chains],
         "chain": chain_to_json(session.chain),
         "seed": session.seed,
         "text": plain_text([token.raw for token in reading.path if not token.special]),

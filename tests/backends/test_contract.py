@@ -1,7 +1,9 @@
 """What every backend must do, whatever owns the weights."""
 
 import copy
+import json
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -13,12 +15,13 @@ from explorer.backends import Backend, ScoredToken, ScriptedBackend
 from explorer.backends.base import (
     ChatRefused,
     ContextTooLong,
+    GrammarRefused,
     NoChatTemplate,
     NothingToPredict,
     TextNotEncodable,
     TokenOutOfRange,
 )
-from explorer.decoding import Distribution
+from explorer.decoding import Constraint, Distribution, decode, draw, uniform
 from tests.backends import tiny
 
 TEXTS = [
@@ -308,6 +311,69 @@ def test_equal_logits_rank_by_lower_token_id() -> None:
         assert token.rank == distribution.rank_of(token.token_id)
         first = distribution.rank_of(100)
         assert token.rank == first + token.token_id - 100
+
+
+# grammars
+
+
+GRAMMARS = [
+    Constraint(regex="the (dog|fox)|日本|[0-9]{2,3}"),
+    Constraint(json_schema='{"enum": ["日本", 12, null]}'),
+]
+
+
+@pytest.mark.parametrize("constraint", GRAMMARS, ids=["regex", "schema"])
+@pytest.mark.parametrize("seed", range(5))
+def test_constrained_draws_fit(backend: Backend, constraint: Constraint, seed: int) -> None:
+    prefix = backend.encode("the")
+    start = len(prefix)
+    step = constraint.bound(backend.grammar(constraint, start))
+    assert step.grammar is not None
+    while step.grammar.fit(prefix) != "complete":
+        assert len(prefix) < backend.info.context_length, "the text does not end"
+        trace = decode(backend.next_distribution(prefix), [step], prefix)
+        allowed = step.grammar.allowed(prefix)
+        assert allowed.shape == (backend.info.vocab_size,)
+        assert set(trace.final.token_ids.tolist()) == set(np.flatnonzero(allowed).tolist())
+        token_id = draw(trace, uniform(seed, len(prefix)))
+        if token_id in backend.info.end_token_ids:
+            break
+        prefix = (*prefix, token_id)
+    text = b"".join(backend.token(token_id).raw for token_id in prefix[start:]).decode()
+    if constraint.regex:
+        assert re.fullmatch(constraint.regex, text)
+    else:
+        assert json.loads(text) in ["日本", 12, None]
+
+
+def test_after_a_complete_text_only_the_end_is_allowed(backend: Backend) -> None:
+    prefix = backend.encode("the")
+    start = 1 if backend.token(prefix[0]).special else 0
+    rules = backend.grammar(Constraint(regex="the"), start)
+    assert rules.fit(prefix) == "complete"
+    assert np.flatnonzero(rules.allowed(prefix)).tolist() == list(backend.info.end_token_ids)
+
+
+def test_a_token_that_does_not_fit_breaks_the_text(backend: Backend) -> None:
+    prefix = backend.encode("the dog")
+    rules = backend.grammar(Constraint(regex="the fox"), len(prefix))
+    assert rules.fit(prefix) == "open"
+    cut = int(np.flatnonzero(~rules.allowed(prefix))[-1])
+    assert rules.fit((*prefix, cut)) == "broken"
+
+
+@pytest.mark.parametrize(
+    ("constraint", "kind"),
+    [(Constraint(regex="a("), "regex"), (Constraint(json_schema="{"), "json_schema")],
+)
+def test_a_grammar_that_is_wrong_is_refused(
+    backend: Backend, constraint: Constraint, kind: str
+) -> None:
+    with pytest.raises(GrammarRefused) as caught:
+        backend.grammar(constraint, 0)
+    assert caught.value.code == "grammar_refused"
+    assert caught.value.facts["kind"] == kind
+    assert caught.value.facts["detail"] in str(caught.value)
 
 
 def _by_token_id(distribution: Distribution) -> NDArray[np.float64]:

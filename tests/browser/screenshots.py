@@ -28,6 +28,35 @@ def japanese(page: Page) -> None:
     page.locator(".brand").click()
 
 
+def ledger(page: Page) -> None:
+    page.get_by_role("radio", name="llama.cpp").click()
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".chip").last).to_have_text("␣Paris")
+    page.keyboard.press("g")
+    page.wait_for_timeout(700)
+    page.get_by_role("button", name="Ledger").click()
+    expect(page.locator(".ledger td.cut-here").first).to_be_visible()
+    page.set_viewport_size({"width": 1440, "height": 1000})
+
+
+def cockpit(page: Page) -> None:
+    page.get_by_role("radio", name="Mirostat v2").click()
+    page.locator("[data-el=run-count]").fill("24")
+    page.get_by_role("button", name="Sample ×N").click()
+    expect(page.locator("[data-el=run-progress]")).to_have_text("24 of 24", timeout=60_000)
+    page.get_by_role("button", name="Last draw").click()
+    page.get_by_role("button", name="Roll 1,000 times").click()
+    expect(page.locator("[data-el=rolls-says]")).to_contain_text("χ²")
+
+
+PAGES = (
+    ("en", "en-US", english, None),
+    ("ja", "ja-JP", japanese, None),
+    ("ledger", "en-US", ledger, ".card.table"),
+    ("cockpit", "en-US", cockpit, ".lower"),
+)
+
+
 def main(models_dir: Path) -> None:
     process, url = start_app(models_dir)
     try:
@@ -35,14 +64,15 @@ def main(models_dir: Path) -> None:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=FLAGS
             )
-            for name, locale, show in (("en", "en-US", english), ("ja", "ja-JP", japanese)):
+            for name, locale, show, part in PAGES:
                 size = {"width": 1440, "height": 900}
                 page = browser.new_context(locale=locale, viewport=size).new_page()
                 page.goto(url)
                 expect(page.locator("tr.row").first).to_be_visible(timeout=120_000)
                 show(page)
                 page.wait_for_timeout(800)
-                page.screenshot(path=IMAGES / f"{name}.png")
+                shown = page.locator(part) if part else page
+                shown.screenshot(path=IMAGES / f"{name}.png")
             browser.close()
     finally:
         process.terminate()

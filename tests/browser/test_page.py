@@ -65,14 +65,14 @@ def test_strategies_and_sliders_reshape_the_table(open_page):
     summary = page.locator("[data-el=summary]")
     page.get_by_role("radio", name="Top-k").click()
     expect(summary).to_contain_text("40 of 49,152 tokens")
-    expect(page.locator("tr.gone").first.locator(".cut")).to_have_text("top-k")
+    expect(page.locator("tr.gone").first.locator(".cut")).to_have_text("Top-k")
     assert page.locator("tr.gone").count() == 10
     assert page.locator("tr.gone").first.locator("td").nth(4).inner_text() == "0 %"
     page.get_by_role("radio", name="Greedy").click()
     expect(summary).to_contain_text("1 of 49,152 tokens")
     expect(page.locator("[data-el=stop-note]")).to_contain_text("Only one candidate is left")
     slider = page.locator("#nte-temperature")
-    expect(page.locator(".slider").first).to_contain_text("greedy")
+    expect(page.locator(".rule").first).to_contain_text("greedy")
     slider.focus()
     for _ in range(30):
         slider.press("ArrowRight")
@@ -247,7 +247,7 @@ def test_downloads_hold_the_table_and_the_session(open_page, tmp_path: Path):
     table = pd.read_csv(tmp_path / "table.csv")
     assert len(table) == 50 and table["token_id"][0] == 7042
     with page.expect_download() as saved:
-        page.get_by_role("button", name="JSON").click()
+        page.get_by_role("button", name="JSON", exact=True).click()
     saved.value.save_as(tmp_path / "session.json")
     session = json.loads((tmp_path / "session.json").read_text("utf-8"))
     assert session["prompt"]["text"] == "The capital of France is"

@@ -12,8 +12,10 @@ from explorer.decoding import (
     Candidates,
     Distribution,
     MinP,
+    Observation,
     ParameterError,
     Stage,
+    StatefulStep,
     Temperature,
     TopK,
     TopP,
@@ -41,17 +43,21 @@ class DropRanks:
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """Keeps as many as the context is long, and remembers the tokens that were drawn."""
+    """Keeps as many as the context is long, and counts the tokens that were drawn."""
 
     label: ClassVar[str] = "counting"
-    seen: tuple[int, ...] = ()
+    mu: float | None = None
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         return candidates.first(max(1, len(context)))
 
-    def advanced(self, stage: Stage, token_id: int) -> "Counting":
+    def observed(self, stage: Stage, token_id: int) -> Observation:
         assert stage.step is self
-        return replace(self, seen=(*self.seen, token_id))
+        mu = self.mu or 0.0
+        return Observation(0.0, mu, None, None, len(stage.kept), float(token_id), mu + 1)
+
+    def advanced(self, stage: Stage, token_id: int) -> "Counting":
+        return replace(self, mu=self.observed(stage, token_id).next_mu)
 
 
 def test_an_empty_chain_leaves_the_distribution() -> None:
@@ -169,9 +175,13 @@ def test_advance_leaves_stateless_steps_alone() -> None:
     assert advance(chain, decode(np.log(P4), chain), 1) == chain
 
 
-def test_advance_gives_a_stateful_step_its_next_state() -> None:
-    chain = (TopK(3), Counting((8,)))
-    assert advance(chain, decode(np.log(P4), chain), 3) == (TopK(3), Counting((8, 3)))
+def test_advance_gives_each_stateful_step_its_next_state() -> None:
+    chain = (Counting(), TopK(3), Counting(8.0))
+    assert isinstance(chain[0], StatefulStep)
+    assert not isinstance(chain[1], StatefulStep)
+    trace = decode(np.log(P4), chain)
+    assert advance(chain, trace, 1) == (Counting(1.0), TopK(3), Counting(9.0))
+    assert chain == (Counting(), TopK(3), Counting(8.0))
 
 
 def test_advance_wants_the_trace_of_its_own_chain() -> None:

@@ -9,20 +9,94 @@ import pytest
 from explorer.decoding import (
     PRESETS,
     STEPS,
+    BannedSequences,
     Chain,
+    Constraint,
+    Dry,
+    DynamicTemperature,
+    EpsilonCutoff,
+    EtaCutoff,
+    FrequencyPresencePenalty,
     Greedy,
+    LogitBias,
     MinP,
+    MirostatV1,
+    MirostatV2,
+    NoRepeatNgram,
     ParameterError,
+    PLess,
+    QuadraticSmoothing,
+    RepetitionPenalty,
+    TailFree,
     Temperature,
+    TopA,
+    TopH,
     TopK,
+    TopNSigma,
     TopP,
+    Typical,
+    Xtc,
     chain_from_json,
     chain_to_json,
     resolve_chain,
 )
 from explorer.decoding.codec import MAX_STEPS
 
-EVERY_STEP = (Greedy(), MinP(0.1), Temperature(0.6), TopK(40), TopP(0.9))
+EVERY_STEP: Chain = (
+    LogitBias({50256: -math.inf, 7: 2.5}),
+    BannedSequences([[3], [5, 6]]),
+    Constraint(regex="[0-9]+"),
+    Constraint(json_schema="{}"),
+    RepetitionPenalty(1.3, 64),
+    FrequencyPresencePenalty(0.5, 0.25),
+    Dry(0.8, breakers=(13,)),
+    NoRepeatNgram(3),
+    TopNSigma(1.5),
+    Temperature(0.6),
+    DynamicTemperature(0.5, 1.5),
+    QuadraticSmoothing(0.3),
+    TopK(40),
+    TopP(0.9),
+    MinP(0.1),
+    Typical(0.95),
+    EpsilonCutoff(3e-4),
+    EtaCutoff(3e-4),
+    TopA(0.2),
+    TailFree(0.95),
+    TopH(0.4),
+    PLess(),
+    Xtc(0.1, 0.5),
+    MirostatV1(5.0, 0.1),
+    MirostatV2(5.0, 0.1, 9.5),
+    Greedy(),
+)
+NAMES = [
+    "banned_sequences",
+    "constraint",
+    "dry",
+    "dynamic_temperature",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "frequency_presence_penalty",
+    "greedy",
+    "logit_bias",
+    "min_p",
+    "mirostat_v1",
+    "mirostat_v2",
+    "no_repeat_ngram",
+    "p_less",
+    "quadratic_smoothing",
+    "repetition_penalty",
+    "tail_free",
+    "temperature",
+    "top_a",
+    "top_h",
+    "top_k",
+    "top_n_sigma",
+    "top_p",
+    "typical",
+    "xtc",
+]
 
 
 def refused(data: Any) -> ParameterError:
@@ -33,17 +107,47 @@ def refused(data: Any) -> ParameterError:
 
 def test_a_chain_as_json() -> None:
     assert chain_to_json(EVERY_STEP) == [
-        {"step": "greedy"},
-        {"step": "min_p", "min_p": 0.1},
+        {"step": "logit_bias", "bias": {"7": 2.5, "50256": None}},
+        {"step": "banned_sequences", "sequences": [[3], [5, 6]]},
+        {"step": "constraint", "regex": "[0-9]+", "json_schema": ""},
+        {"step": "constraint", "regex": "", "json_schema": "{}"},
+        {"step": "repetition_penalty", "penalty": 1.3, "window": 64},
+        {"step": "frequency_presence_penalty", "frequency": 0.5, "presence": 0.25, "window": 0},
+        {
+            "step": "dry",
+            "multiplier": 0.8,
+            "base": 1.75,
+            "allowed_length": 2,
+            "window": 0,
+            "breakers": [13],
+        },
+        {"step": "no_repeat_ngram", "n": 3},
+        {"step": "top_n_sigma", "n": 1.5},
         {"step": "temperature", "temperature": 0.6},
+        {"step": "dynamic_temperature", "low": 0.5, "high": 1.5, "exponent": 1.0},
+        {"step": "quadratic_smoothing", "factor": 0.3, "curve": 1.0},
         {"step": "top_k", "k": 40},
         {"step": "top_p", "p": 0.9},
+        {"step": "min_p", "min_p": 0.1},
+        {"step": "typical", "mass": 0.95},
+        {"step": "epsilon_cutoff", "epsilon": 3e-4},
+        {"step": "eta_cutoff", "epsilon": 3e-4},
+        {"step": "top_a", "a": 0.2},
+        {"step": "tail_free", "z": 0.95},
+        {"step": "top_h", "h": 0.4},
+        {"step": "p_less"},
+        {"step": "xtc", "threshold": 0.1, "probability": 0.5},
+        {"step": "mirostat_v1", "tau": 5.0, "eta": 0.1, "mu": None, "m": 100},
+        {"step": "mirostat_v2", "tau": 5.0, "eta": 0.1, "mu": 9.5},
+        {"step": "greedy"},
     ]
 
 
 def test_every_step_is_there_and_back() -> None:
     assert {type(step) for step in EVERY_STEP} == set(STEPS.values())
-    assert chain_from_json(json.loads(json.dumps(chain_to_json(EVERY_STEP)))) == EVERY_STEP
+    assert sorted(STEPS) == NAMES
+    there = json.dumps(chain_to_json(EVERY_STEP), allow_nan=False)
+    assert chain_from_json(json.loads(there)) == EVERY_STEP
 
 
 @pytest.mark.parametrize("chain", PRESETS.values(), ids=PRESETS)
@@ -76,7 +180,7 @@ def test_a_step_is_an_object(item: Any) -> None:
 def test_an_unknown_step_is_named(name: Any) -> None:
     error = refused([{"step": name}])
     assert (error.parameter, error.value) == ("chain[0].step", name)
-    assert error.allowed == "one of greedy, min_p, temperature, top_k, top_p"
+    assert error.allowed == f"one of {', '.join(NAMES)}"
 
 
 def test_a_step_without_a_name() -> None:

@@ -1,105 +1,29 @@
-"""Every action of the page, and every kind of thing a client may send instead."""
+"""Every action of the page."""
 
-import copy
 import json
-import math
-from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
-import orjson
 import pytest
 
 from explorer.backends import ScriptedBackend
-from explorer.backends.base import Backend, LoadPhase, LoadStatus, ModelChoice, ModelUnavailable
-from explorer.decoding import chain_to_json, uniform
-from explorer.decoding.codec import STEPS
-from explorer.session import Session
+from explorer.decoding import STEPS, uniform
 from explorer.ui.actions import Actions
-from explorer.ui.arguments import MAX_TEXT
 from explorer.ui.payload import STRIP_TOKENS, choice_payload
 from explorer.ui.store import SessionStore
-
-KEY = "123e4567-e89b-12d3-a456-426614174000"
-OTHER_KEY = "0" * 36
-A, B, HALF, REST, END = range(5)
-Act = Callable[..., dict[str, Any]]
-
-
-class FakeModels:
-    """Models that are there at once, or on their way for as long as a test wants."""
-
-    default = "small"
-    public = False
-
-    def __init__(self, **backends: ScriptedBackend) -> None:
-        self.backends = backends
-        self.phase: LoadPhase = "ready"
-
-    def choices(self) -> tuple[ModelChoice, ...]:
-        return (ModelChoice("small", "Small", "1M", ("en",), "MIT", "https://example.org", False),)
-
-    def request(self, name: str) -> LoadStatus:
-        if name not in self.backends:
-            raise ModelUnavailable("unknown", f"there is no model {name!r}", model=name)
-        return self.status(name)
-
-    def status(self, name: str) -> LoadStatus:
-        if self.phase == "failed":
-            return LoadStatus("failed", error=ModelUnavailable("damaged", "broken", file="f"))
-        return LoadStatus(self.phase, 5, 10)
-
-    def get(self, name: str) -> Backend:
-        self.request(name)
-        return self.backends[name]
-
-
-@pytest.fixture
-def models() -> FakeModels:
-    words = [b"a", b" b", b"\xe3\x81", b"\x82", b"</s>"]
-    script = {(A,): [0.4, 0.3, 0.2, 0.1, 0.0]}
-    small = ScriptedBackend(
-        words, script, special=[END], end_token_ids=(END,), context_length=8, model_id="small"
-    )
-    chatty = ScriptedBackend(words, bos_token_id=END, chat=True, model_id="chatty")
-    return FakeModels(small=small, chatty=chatty)
-
-
-@pytest.fixture
-def store() -> SessionStore:
-    return SessionStore()
-
-
-@pytest.fixture
-def act(models: FakeModels, store: SessionStore) -> Act:
-    actions = Actions(models, store)
-
-    def act(action: Any, key: Any = KEY, **more: Any) -> dict[str, Any]:
-        answer = actions.act({"action": action, "key": key, **more})
-        json.dumps(answer, allow_nan=False)
-        orjson.dumps(answer)  # what Gradio sends with: no lone surrogate, at most 64 bits
-        return answer
-
-    return act
-
-
-@pytest.fixture
-def begun(act: Act) -> Act:
-    """`act` after a first question."""
-    assert "ok" in act("ask", prompt="a")
-    return act
-
-
-def view(answer: dict[str, Any]) -> dict[str, Any]:
-    return answer["ok"]["view"]
-
-
-def token_ids(answer: dict[str, Any]) -> list[int]:
-    return [part["token_id"] for chip in view(answer)["chips"] for part in chip["parts"]]
-
-
-def session_of(store: SessionStore) -> Session | None:
-    return store.slot(KEY).session
+from tests.ui.asking import (
+    END,
+    HALF,
+    KEY,
+    OTHER_KEY,
+    REST,
+    A,
+    Act,
+    B,
+    FakeModels,
+    session_of,
+    token_ids,
+    view,
+)
 
 
 def test_asking_shows_everything(act: Act) -> None:
@@ -324,139 +248,6 @@ def test_any_other_action_without_a_session_is_gone_too(act: Act, action: Any) -
     assert act(action)["error"]["code"] == "session_gone"
 
 
-@pytest.mark.parametrize("data", [None, 3, "open", [], ["action"], math.nan, True, "\ud800"])
-def test_a_request_is_an_object(models: FakeModels, data: Any) -> None:
-    error = Actions(models, SessionStore()).act(data)["error"]
-    assert (error["code"], error["facts"]["parameter"]) == ("parameter", "request")
-
-
-@pytest.mark.parametrize(
-    "key", [None, 3, True, [], {}, "", "x", "\ud800", "0" * 35, "0" * 37, "Z" * 36, "\0" * 36]
-)
-def test_a_key_is_a_uuid(act: Act, store: SessionStore, key: Any) -> None:
-    error = act("open", key=key)["error"]
-    assert (error["facts"]["parameter"], error["facts"]["allowed"]) == ("key", "a UUID")
-    assert len(store) == 0
-
-
-def test_a_request_without_anything(models: FakeModels) -> None:
-    assert Actions(models, SessionStore()).act({})["error"]["facts"]["parameter"] == "key"
-
-
-STRANGE = [None, True, "", "3", "\ud800", "\0", 0.5, 2.0, math.nan, math.inf, [], {}, -1, 10**400]
-
-
-def nested(depth: int) -> list[Any]:
-    inner: list[Any] = []
-    for _ in range(depth):
-        inner = [inner]
-    return inner
-
-
-BAD: list[tuple[str, dict[str, Any], str]] = [
-    *(("pick", {"token_id": value}, "token_id") for value in [*STRANGE, 5, nested(500)]),
-    ("pick", {}, "token_id"),
-    *(("rewind", {"depth": value}, "depth") for value in [*STRANGE, 1]),
-    ("rewind", {}, "depth"),
-    *(("settings", {"seed": value}, "seed") for value in [*STRANGE, 2**64]),
-    *(
-        ("settings", {"chain": value}, "chain")
-        for value in [value for value in STRANGE if value != []]
-    ),
-    ("settings", {"chain": nested(500)}, "chain[0]"),
-    ("settings", {"chain": [{"step": "top_q"}]}, "chain[0].step"),
-    ("settings", {"chain": [{"step": "top_p", "p": 2}]}, "chain[0].p"),
-    ("settings", {"chain": "llama3", "seed": -1}, "seed"),
-    *(("step", {"joined": value}, "joined") for value in [None, 1, "true", []]),
-    *(("sample", {"joined": value}, "joined") for value in [None, 1, "true", []]),
-    *(
-        ("open", {"top_n": value}, "top_n")
-        for value in [None, True, "50", 50.0, math.nan, [], {}, 4, 0, -1, 501, 10**400]
-    ),
-    *(("open", {"whole_strip": value}, "whole_strip") for value in [None, 1, "true", math.nan]),
-    *(("csv", {"top_n": value}, "top_n") for value in [0, 501, "5"]),
-    *(("ask", {"prompt": value}, "prompt") for value in [None, 3, True, [], {}, math.nan]),
-    ("ask", {}, "prompt"),
-    ("ask", {"prompt": "a" * (MAX_TEXT + 1)}, "prompt"),
-    *(("ask", {"prompt": "a", "chat": value}, "chat") for value in [None, 0, "true", []]),
-    *(("ask", {"prompt": "a", "model": value}, "model") for value in [3, True, ["small"], 0.5]),
-    *(("ask", {"prompt": "a", "model": value}, "model") for value in [0, False, [], {}]),
-    ("ask", {"prompt": "a", "seed": "1"}, "seed"),
-    ("ask", {"prompt": "a", "chain": "nothing"}, "chain"),
-    *((name, {}, "action") for name in ["nothing", "", "Step", "__class__", "\ud800", "a\0"]),
-]
-
-
-@pytest.mark.parametrize(
-    ("action", "more", "parameter"), BAD, ids=[f"{bad[0]!a}-{str(bad[1])[:40]!a}" for bad in BAD]
-)
-def test_a_bad_argument_is_named_and_changes_nothing(
-    begun: Act, store: SessionStore, action: str, more: dict[str, Any], parameter: str
-) -> None:
-    before = session_of(store)
-    kept = copy.deepcopy(before)
-    error = begun(action, **more)["error"]
-    assert (error["code"], error["facts"]["parameter"]) == ("parameter", parameter)
-    assert parameter in error["message"]
-    assert len(error["message"]) < 700
-    assert session_of(store) is before
-    assert before == kept
-
-
-@pytest.mark.parametrize("action", [None, 3, True, 0.5, math.nan, [], ["step"], {}, {"a": 1}])
-def test_an_action_is_one_of_the_page(begun: Act, store: SessionStore, action: Any) -> None:
-    before = session_of(store)
-    assert begun(action)["error"]["facts"]["parameter"] == "action"
-    assert session_of(store) is before
-
-
-@pytest.mark.parametrize(
-    ("more", "code"),
-    [
-        ({"prompt": "\ud800"}, "text_not_encodable"),
-        ({"prompt": "a\udfff"}, "text_not_encodable"),
-        ({"prompt": "a\0"}, "text_not_encodable"),  # no scripted token has a null byte
-        ({"prompt": ""}, "nothing_to_predict"),
-        ({"prompt": "a" * 9}, "context_too_long"),
-        ({"prompt": "a", "chat": True}, "no_chat_template"),
-        ({"prompt": "a", "model": "none"}, "model_unknown"),
-        ({"prompt": "a", "model": "x" * 5000}, "parameter"),
-        ({"prompt": "a", "model": "small\0"}, "model_unknown"),
-    ],
-)
-def test_what_a_backend_refuses_changes_nothing(
-    begun: Act, store: SessionStore, more: dict[str, Any], code: str
-) -> None:
-    before = session_of(store)
-    error = begun("ask", **more)["error"]
-    assert error["code"] == code
-    assert error["message"]
-    assert session_of(store) is before
-
-
-@pytest.mark.parametrize("action", ["ask", "status"])
-def test_a_model_name_that_is_no_text_can_still_be_answered(begun: Act, action: str) -> None:
-    answer = begun(action, prompt="a", model="\ud800")
-    assert answer.keys() <= {"ok", "error"}
-
-
-@pytest.mark.parametrize("model", [3, ["small"], True])
-def test_the_status_of_something_that_is_no_name(begun: Act, model: Any) -> None:
-    assert begun("status", model=model)["error"]["facts"]["parameter"] == "model"
-
-
-def test_a_bad_setting_in_a_question_keeps_the_old_prompt(begun: Act) -> None:
-    assert "error" in begun("ask", prompt=" b", seed=-1)
-    assert token_ids(begun("open")) == [A]
-
-
-def test_a_temperature_that_no_float_can_hold_is_an_error(begun: Act, store: SessionStore) -> None:
-    before = session_of(store)
-    answer = begun("settings", chain=[{"step": "temperature", "temperature": 10**400}])
-    assert answer["error"]["facts"]["parameter"] == "chain[0].temperature"
-    assert session_of(store) is before
-
-
 def test_a_temperature_beyond_64_bits_can_still_be_answered(begun: Act) -> None:
     begun("settings", chain=[{"step": "temperature", "temperature": 10**30}])
     begun("open")
@@ -466,11 +257,44 @@ def test_picking_an_impossible_token_is_still_json(begun: Act) -> None:
     assert token_ids(begun("pick", token_id=END)) == [A, END]
 
 
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "logit_bias": {"bias": {"0": 1.5, "3": None}},
+    "banned_sequences": {"sequences": [[0], [1, 2]]},
+    "constraint": {"regex": "a*"},
+    "repetition_penalty": {"penalty": 1.2, "window": 3},
+    "frequency_presence_penalty": {"frequency": 0.5, "presence": -1, "window": 2},
+    "dry": {"multiplier": 0.8, "base": 2, "allowed_length": 1, "window": 0, "breakers": [1]},
+    "no_repeat_ngram": {"n": 2},
+    "top_n_sigma": {"n": 1},
+    "temperature": {"temperature": 1},
+    "dynamic_temperature": {"low": 0.5, "high": 1.5, "exponent": 1},
+    "quadratic_smoothing": {"factor": 1, "curve": 1},
+    "top_k": {"k": 1},
+    "top_p": {"p": 1},
+    "min_p": {"min_p": 1},
+    "typical": {"mass": 1},
+    "epsilon_cutoff": {"epsilon": 1},
+    "eta_cutoff": {"epsilon": 1},
+    "top_a": {"a": 1},
+    "tail_free": {"z": 1},
+    "top_h": {"h": 1},
+    "p_less": {},
+    "xtc": {"threshold": 0.1, "probability": 1},
+    "mirostat_v1": {"tau": 1, "eta": 1, "mu": 1, "m": 2},
+    "mirostat_v2": {"tau": 1, "eta": 1, "mu": None},
+    "greedy": {},
+}
+
+
 def test_every_step_can_be_set(begun: Act) -> None:
-    for kind in STEPS.values():
-        names = [field.name for field in fields(kind)]
-        chain = chain_to_json([kind(**dict.fromkeys(names, 1))])
-        assert begun("settings", chain=chain)["ok"]["table"]["chain"] == chain
+    assert EXAMPLES.keys() == STEPS.keys()
+    for name, values in EXAMPLES.items():
+        table = begun("settings", chain=[{"step": name, **values}], with_ledger=True)["ok"]["table"]
+        (told,) = table["chain"]
+        assert told["step"] == name
+        assert {key: told[key] for key in values} == values
+        assert [stage["step"] for stage in table["stages"]] == [name]
+        assert len(table["ledger"]["curves"]) == 1
 
 
 def test_a_choice_as_the_page_gets_it(models: FakeModels) -> None:

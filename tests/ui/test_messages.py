@@ -6,13 +6,20 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from explorer.backends import base, loading
-from explorer.backends.base import BackendError, ContextTooLong, LoadPhase, ModelUnavailable
-from explorer.decoding import PRESETS, STEPS, ParameterError
+from explorer.backends.base import (
+    BackendError,
+    ContextTooLong,
+    GrammarRefused,
+    LoadPhase,
+    ModelUnavailable,
+)
+from explorer.decoding import STEPS, Fit, ParameterError
+from explorer.decoding.measure import Keeps, Quantity
 from explorer.session.reading import Stop
 from explorer.session.tree import How
 from explorer.ui.messages import ASSETS, LANGUAGES, Refused, error_facts, texts
@@ -36,17 +43,89 @@ def codes() -> set[str]:
     return reasons | {kind.code for kind in kinds - {BackendError, ModelUnavailable}}
 
 
+def calls(script: str) -> list[str]:
+    """What each call of `t` in a script is given first, quotes and all."""
+    found = []
+    for start in re.finditer(r"(?<![\w.])t\(", script):
+        depth, end = 1, start.end()
+        while depth and not (depth == 1 and script[end] == ","):
+            depth += {"(": 1, ")": -1}.get(script[end], 0)
+            end += 1
+        found.append(
+            script[start.end() : end].rstrip(")") if depth == 0 else script[start.end() : end]
+        )
+    return found
+
+
+def every_call() -> list[str]:
+    return [call for script in SCRIPTS for call in calls(script.read_text())]
+
+
 def used_keys() -> set[str]:
     """Keys that the scripts and the page name in full."""
     found: set[str] = set()
-    for script in SCRIPTS:
-        found |= set(re.findall(r"\bt\('(\w+)'\s*[,)]", script.read_text()))
+    for call in every_call():
+        if "+" not in call:  # of a condition, what stands before its question mark is no key
+            found |= set(re.findall(r"'(\w+)'", call.split("?", 1)[-1]))
     return found | set(re.findall(r'data-t(?:-\w+)?="([^"]*)"', (ASSETS / "page.html").read_text()))
 
 
-def strategies() -> dict[str, list[dict[str, object]]]:
-    found: dict[str, list[dict[str, object]]] = json.loads((ASSETS / "strategies.json").read_text())
+def rules() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ASSETS / "rules.json").read_text())
     return found
+
+
+def fields_of(step: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = rules()["steps"][step]["fields"]
+    return found
+
+
+def shortcuts() -> list[str]:
+    return re.findall(r"^  \['[^']+', '(\w+)',", (ASSETS / "js" / "keys.js").read_text(), re.M)
+
+
+def dials() -> set[str]:
+    """Keys that the cockpit lists beside what it shows."""
+    return set(re.findall(r"'(dial_\w+)'", (ASSETS / "js" / "cockpit.js").read_text()))
+
+
+def built_keys() -> set[str]:
+    """Keys that the scripts put together, from all that they can be put together from."""
+    names = {*rules()["strategies"], *rules()["elsewhere"], "custom"}
+    every = [field for step in STEPS for field in fields_of(step)]
+    words = {field["kind"] for field in every} & {"sequences", "token_ids", "bias"}
+    built = {f"strategy_{name}{end}" for name in names for end in ("", "_title")}
+    built |= {f"step_{step}" for step in STEPS} | {f"about_{step}" for step in STEPS}
+    # A rule with one slider has it beside its name; a change names every parameter by its field.
+    built |= {f"field_{field['name']}" for field in every}
+    built |= {f"group_{group['name']}" for group in rules()["groups"]}
+    built |= {f"quantity_{quantity}" for quantity in get_args(Quantity)}
+    built |= {f"miss_{keeps}" for keeps in get_args(Keeps)}
+    built |= {f"option_{option}" for field in every for option in field.get("options", [])}
+    built |= {f"{key}_{kind}" for kind in words for key in ("several_tokens", "word_hint")}
+    built |= {f"fit_{fit}" for fit in get_args(Fit) if fit != "open"}
+    built |= {f"loading_{phase}" for phase in get_args(LoadPhase) if phase != "failed"}
+    built |= {f"how_{how}" for how in (*get_args(How), "prompt")}
+    built |= {f"{key}_title" for key in dials() - LABELS_ONLY}
+    return built | set(get_args(Stop)) | set(shortcuts()) | dials()
+
+
+LABELS_ONLY = {"dial_of", "dial_chart_label", "dial_point"}  # of the cockpit: no dial of their own
+PREFIXES = {
+    "strategy_": "strategies",
+    "step_": "steps",
+    "about_": "steps",
+    "field_": "fields",
+    "group_": "groups",
+    "quantity_": "quantities",
+    "miss_": "lines",
+    "option_": "options",
+    "several_tokens_": "words",
+    "word_hint_": "words",
+    "fit_": "fits",
+    "loading_": "phases",
+    "how_": "ways",
+}
 
 
 def test_both_languages_have_the_same_texts() -> None:
@@ -74,8 +153,14 @@ def test_braces_hold_names_only(language: str) -> None:
 
 
 def test_japanese_is_japanese() -> None:
-    same = {key for key in EN if EN[key] == JA[key]}
-    assert len(same) < len(EN) / 10
+    # Symbols and names of methods are the same everywhere; sentences never are.
+    japanese = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+    plain = {key for key in JA if not japanese.search(JA[key])}
+    named = {key for key in plain if key.startswith(("field_", "step_", "strategy_", "dial_"))}
+    assert not {key for key in named if key.endswith("_title")}
+    assert len(plain - named) < len(EN) / 20
+    for key in plain:
+        assert len(re.findall(r"[A-Za-z]{3,}", re.sub(r"\{\w+\}", "", JA[key]))) < 4, key
 
 
 @BOTH
@@ -91,25 +176,35 @@ def test_every_step_has_a_text(name: str, language: str) -> None:
 
 
 def test_every_text_the_page_names_is_there() -> None:
-    assert len(used_keys()) > 80
+    assert len(used_keys()) > 150
     assert used_keys() <= EN.keys()
 
 
 def test_every_text_the_page_puts_together_is_there() -> None:
-    built = {f"strategy_{preset['name']}" for preset in strategies()["presets"]}
-    built |= {f"{key}_title" for key in built} | {"strategy_custom", "strategy_custom_title"}
-    built |= {f"slider_{slider['name']}" for slider in strategies()["sliders"]}
-    built |= {f"loading_{phase}" for phase in get_args(LoadPhase) if phase != "failed"}
-    built |= {f"how_{how}" for how in (*get_args(How), "prompt")}
-    built |= set(get_args(Stop))
-    built |= {"error_connection", "error_session_gone", "error_parameter"}
-    assert built <= EN.keys()
+    assert len(built_keys()) > 150
+    assert built_keys() <= EN.keys()
+
+
+def test_every_text_is_used() -> None:
+    said = {"error_connection", *(key for key in EN if key.startswith("error_"))}
+    assert EN.keys() - used_keys() - built_keys() - said == set()
+
+
+def test_every_error_text_is_of_an_error() -> None:
+    refusals = {
+        code
+        for path in sorted((Path(base.__file__).parents[1]).glob("*/*.py"))
+        for code in re.findall(r'raise Refused\(\s*"(\w+)"', path.read_text())
+    }
+    own = {call for call in used_keys() if call.startswith("error_")}
+    known = {f"error_{code}" for code in codes() | refusals | {"parameter", "connection"}}
+    assert refusals >= {"session_gone", "token_not_known", "no_draw"}
+    assert {key for key in EN if key.startswith("error_")} == known | own
 
 
 def test_every_shortcut_has_a_text() -> None:
-    keys = re.findall(r"^  \['[^']+', '(\w+)',", (ASSETS / "js" / "keys.js").read_text(), re.M)
-    assert len(keys) > 10
-    assert set(keys) <= EN.keys()
+    assert len(shortcuts()) > 10
+    assert len(set(shortcuts())) == len(shortcuts())
 
 
 def test_every_beginning_of_a_key_that_the_scripts_use_is_known() -> None:
@@ -118,16 +213,16 @@ def test_every_beginning_of_a_key_that_the_scripts_use_is_known() -> None:
         for script in SCRIPTS
         for prefix in re.findall(r"\b(?:t|has)\('(\w+)'\s*\+", script.read_text())
     }
-    assert found == {"strategy_", "slider_", "loading_", "how_", "step_"}
+    assert found == PREFIXES.keys()
 
 
-def test_strategies_name_steps_and_presets_that_exist() -> None:
-    for slider in strategies()["sliders"]:
-        assert str(slider["field"]) in STEPS[str(slider["step"])].__dataclass_fields__
-    sliders = {slider["name"] for slider in strategies()["sliders"]}
-    for preset in strategies()["presets"]:
-        assert preset["name"] in PRESETS
-        assert set(preset["values"]) <= sliders  # type: ignore[call-overload]
+def test_a_text_fills_in_the_values_that_the_scripts_give_it() -> None:
+    for script in SCRIPTS:
+        for key, given in re.findall(
+            r"(?<![\w.])t\('(\w+)', \{ ([^{}()?]*) \}\)", script.read_text()
+        ):
+            names = {part.split(":")[0].strip() for part in given.split(",")}
+            assert placeholders(EN[key]) <= names, key
 
 
 def reasons(argument: ast.expr) -> list[str]:
@@ -147,7 +242,7 @@ def values_given() -> list[tuple[str, str, set[str]]]:
             kind = getattr(base, node.func.id, None)
             if not (inspect.isclass(kind) and issubclass(kind, BackendError)):
                 continue
-            if kind is ContextTooLong:  # which names its values itself
+            if kind in (ContextTooLong, GrammarRefused):  # which name their values themselves
                 continue
             codes = [kind.code] if kind is not ModelUnavailable else reasons(node.args[0])
             given = {keyword.arg for keyword in node.keywords if keyword.arg}
@@ -170,6 +265,13 @@ def test_texts_are_read_by_language() -> None:
 def test_a_refusal_says_itself_in_english() -> None:
     error = error_facts(Refused("session_gone"))
     assert error == {"code": "session_gone", "facts": {}, "message": EN["error_session_gone"]}
+
+
+def test_a_refused_grammar_as_facts() -> None:
+    facts = error_facts(GrammarRefused("json_schema", "not JSON"))
+    assert facts["code"] == "grammar_refused"
+    assert facts["facts"] == {"kind": "json_schema", "detail": "not JSON"}
+    assert placeholders(EN["error_grammar_refused"]) <= facts["facts"].keys()
 
 
 def test_a_parameter_error_as_facts() -> None:

@@ -1,5 +1,6 @@
 """Files to take home: CSV that a spreadsheet reads, JSON that any parser reads."""
 
+import dataclasses
 import io
 import json
 import math
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from explorer.backends import ScriptedBackend
-from explorer.decoding import RankedToken, Temperature, TopK, chain_from_json
+from explorer.decoding import MirostatV2, RankedToken, Temperature, TopK, Xtc, chain_from_json
 from explorer.session import Candidate, Prompt, Session, read
 from explorer.views import session_file, table_csv, token_table
 
@@ -141,6 +142,32 @@ def test_the_session_as_json(session: Session, backend: ScriptedBackend) -> None
     assert shown["path"][1]["how"] == "sampled"
     assert shown["path"][1]["u"] == session.now.tree.path[-1].u
     assert len(shown["table"]) == 5
+
+
+def test_each_node_names_the_chains_it_was_chosen_under(backend: ScriptedBackend) -> None:
+    chain = (Xtc(0.1, 0.5), MirostatV2(1, 0.1))
+    session = Session.start("m", backend, Prompt("a"), chain, 7)
+    session = session.sample(backend).pick(backend, 1).sample(backend)
+    session = session.rewind(1).step(backend)
+    shown = strict(session_file(read(session, backend, 5)))
+    chains = [chain_from_json(data) for data in shown["chains"]]
+    assert len(set(chains)) == len(chains)
+    for told, node in zip(shown["tree"]["nodes"], session.now.tree.nodes, strict=True):
+        assert node.choice is not None
+        assert chains[told["chain"]] == node.choice.chain
+        assert chains[told["chain_after"]] == node.choice.after
+    used = {told[name] for told in shown["tree"]["nodes"] for name in ("chain", "chain_after")}
+    assert used == set(range(len(chains)))
+
+
+def test_a_node_without_a_choice_names_no_chain(session: Session, backend: ScriptedBackend) -> None:
+    moment = dataclasses.replace(session.now, tree=session.now.tree.grown(1, "typed"))
+    typed = dataclasses.replace(session, now=moment)
+    shown = strict(session_file(read(typed, backend, 5)))
+    assert shown["chains"] == []
+    assert [(node["chain"], node["chain_after"]) for node in shown["tree"]["nodes"]] == [
+        (None, None)
+    ]
 
 
 def test_the_entropy_in_the_file_is_in_bits(backend: ScriptedBackend) -> None:

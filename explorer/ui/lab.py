@@ -1,0 +1,83 @@
+"""What the page asks of the decoding lab: answers that leave the session as it is."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from explorer.backends.base import Backend
+from explorer.decoding import Trace, roll, to_be_alone, to_survive
+from explorer.decoding.parameters import ParameterError
+from explorer.session import Session
+from explorer.ui import arguments
+from explorer.ui.messages import Refused
+from explorer.views.lab import alternative, fallen, rolls_data, token_text
+
+Request = Mapping[str, Any]
+MAX_ROLLS = 100_000
+MAX_TYPED = 1000  # characters of a word that becomes a ban, a bias or a breaker
+
+
+def _change(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
+    """What must change at least for a token to survive, or to be the only one."""
+    high = backend.info.vocab_size - 1
+    token_id = arguments.count_argument("token_id", data.get("token_id"), 0, high)
+    trace = session.trace(backend)
+    if trace.distribution.rank_of(token_id) is None:
+        raise Refused("token_not_known", token_id=token_id)
+    survive = to_survive(trace, token_id, session.prefix)
+    alone = to_be_alone(trace, token_id, session.prefix)
+    return {
+        "token_id": token_id,
+        "text": token_text(backend, token_id),
+        "survives": not survive.changes,
+        "alone_now": len(trace.final) == 1 and not survive.changes,
+        "survive": alternative(survive),
+        "alone": [alternative(one) for one in alone],
+    }
+
+
+def _drawn_from(session: Session, backend: Backend, data: Request) -> Trace:
+    which = data.get("which", "next")
+    if which not in ("last", "next"):
+        raise ParameterError("which", arguments.short(which), "'last' or 'next'")
+    trace = session.last_draw(backend) if which == "last" else session.next_draw(backend)
+    if trace is None:
+        raise Refused("no_draw")
+    return trace
+
+
+def _roll(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
+    """Throw the dice of the last or the next draw many times; no model is asked."""
+    count = arguments.count_argument("count", data.get("count", 1000), 1, MAX_ROLLS)
+    seed = arguments.seed_argument(data.get("seed", session.seed))
+    trace = _drawn_from(session, backend, data)
+    return rolls_data(trace, roll(trace, count, seed), backend)
+
+
+def _fall(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
+    """The token that another u would give."""
+    u = data.get("u")
+    if isinstance(u, bool) or not isinstance(u, int | float) or not 0 <= u < 1:
+        raise ParameterError("u", arguments.short(u), "a number from 0 to below 1")
+    return fallen(_drawn_from(session, backend, data), u, backend)
+
+
+def _encode(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
+    """A word as token ids: what a ban, a bias or a breaker is made of."""
+    text = arguments.text_argument("text", data.get("text"))
+    if not 0 < len(text) <= MAX_TYPED:
+        raise ParameterError("text", arguments.short(text), f"1 to {MAX_TYPED} characters")
+    token_ids = backend.encode(text)
+    if token_ids and token_ids[0] == backend.info.bos_token_id:
+        token_ids = token_ids[1:]
+    return {
+        "text": text,
+        "tokens": [{"token_id": one, "text": token_text(backend, one)} for one in token_ids],
+    }
+
+
+LAB: dict[str, Callable[[Session, Backend, Request], dict[str, Any]]] = {
+    "change": _change,
+    "roll": _roll,
+    "fall": _fall,
+    "encode": _encode,
+}

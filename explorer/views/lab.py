@@ -1,0 +1,255 @@
+"""What the decoding lab shows: stages with their ticks, the ledger, the dice, Mirostat's dials."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from explorer.backends.base import Backend
+from explorer.decoding import (
+    Alternative,
+    BannedSequences,
+    Chain,
+    Constraint,
+    CuttingStep,
+    Dry,
+    LogitBias,
+    Miss,
+    Observation,
+    Rolls,
+    Stage,
+    StatefulStep,
+    Trace,
+    Xtc,
+    chain_to_json,
+    curve,
+    draw,
+    ledger,
+    segments,
+    step_name,
+    ticks,
+    uniform,
+)
+from explorer.session import Candidate, Session
+from explorer.views.table import finite
+from explorer.views.text import printable
+
+STRIP_SEGMENTS = 60
+DIAL_STEPS = 200  # the last tokens of a long path
+
+
+def token_text(backend: Backend, token_id: int) -> str:
+    token = backend.token(token_id)
+    return printable(token.raw, special=token.special)
+
+
+def stages(trace: Trace, session: Session, backend: Backend) -> list[dict[str, Any]]:
+    """One entry for each step of the chain: how many it left, and where its slider matters."""
+    shown = []
+    for number, stage in enumerate(trace.stages):
+        step = stage.step
+        entry: dict[str, Any] = {
+            "step": step_name(step),
+            "kept": len(stage.kept),
+            "cut": len(stage.before) - len(stage.kept),
+            "parameter": step.parameter if isinstance(step, CuttingStep) else None,
+            "ticks": [
+                {
+                    "value": tick.value,
+                    "token_id": tick.token_id,
+                    "text": token_text(backend, tick.token_id),
+                    "kept": tick.kept,
+                    "past": tick.past,
+                }
+                for tick in ticks(stage)
+            ],
+        }
+        if isinstance(step, Xtc):
+            position = len(session.prefix)
+            entry["coin"] = uniform(session.seed, position, stream=number + 1)
+            entry["fires"] = entry["coin"] < step.probability
+        if isinstance(step, Constraint) and step.grammar is not None:
+            entry["fit"] = step.grammar.fit(session.prefix)
+        shown.append(entry)
+    return shown
+
+
+def ledger_data(trace: Trace, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """A row for each candidate of the table, in its order, and a curve for each stage."""
+    token_ids = np.array([candidate.ranked.token_id for candidate in candidates], dtype=np.int64)
+    return {
+        "rows": [
+            {
+                "probabilities": list(row.probabilities),
+                "cut_at": row.cut_at,
+                "miss": None if row.miss is None else _miss(row.miss),
+            }
+            for row in ledger(trace, token_ids)
+        ],
+        "curves": [_curve(stage) for stage in trace.stages],
+    }
+
+
+def _miss(miss: Miss) -> dict[str, Any]:
+    return {
+        "quantity": miss.quantity,
+        "keeps": miss.keeps,
+        "needed": finite(miss.needed),
+        "had": finite(miss.had),
+    }
+
+
+def _curve(stage: Stage) -> dict[str, Any] | None:
+    found = curve(stage)
+    if found is None:
+        return None
+    ranks, measured = found
+    return {
+        "ranks": ranks.tolist(),
+        "values": [finite(value) for value in measured.values.tolist()],
+        "line": finite(measured.line),
+        "quantity": measured.quantity,
+        "keeps": measured.keeps,
+        "kept": len(stage.kept),
+    }
+
+
+def dice(trace: Trace, u: float, backend: Backend) -> dict[str, Any]:
+    """The strip of a draw, and the token that u falls on."""
+    strip = [
+        {
+            "token_id": segment.token_id,
+            "text": token_text(backend, segment.token_id),
+            "low": segment.low,
+            "high": segment.high,
+        }
+        for segment in segments(trace, STRIP_SEGMENTS)
+    ]
+    return {
+        "u": u,
+        "segments": strip,
+        "others": len(trace.final) - len(strip),
+        **fallen(trace, u, backend),
+    }
+
+
+def fallen(trace: Trace, u: float, backend: Backend) -> dict[str, Any]:
+    """The token that u falls on, and its place among the survivors, from 1."""
+    token_id = draw(trace, u)
+    place = trace.final.place_of(token_id)
+    assert place is not None, "a drawn token is a survivor"
+    return {
+        "token_id": token_id,
+        "text": token_text(backend, token_id),
+        "probability": float(trace.final.probabilities[place]),
+        "place": place + 1,
+    }
+
+
+def rolls_data(trace: Trace, rolls: Rolls, backend: Backend, rows: int = 12) -> dict[str, Any]:
+    """Observed against expected for the first survivors, the others as one."""
+    shown = min(rows, len(rolls.observed))
+    entries = [
+        {
+            "text": token_text(backend, token_id),
+            "observed": seen,
+            "expected": hoped,
+        }
+        for token_id, seen, hoped in zip(
+            trace.final.token_ids[:shown].tolist(),
+            rolls.observed[:shown].tolist(),
+            rolls.expected[:shown].tolist(),
+            strict=True,
+        )
+    ]
+    others = len(rolls.observed) - shown
+    test = rolls.test
+    return {
+        "count": rolls.count,
+        "rows": entries,
+        "others": {
+            "count": others,
+            "observed": int(rolls.observed[shown:].sum()),
+            "expected": float(rolls.expected[shown:].sum()),
+        }
+        if others
+        else None,
+        "chi_square": None
+        if test is None
+        else {
+            "statistic": test.statistic,
+            "degrees_of_freedom": test.degrees_of_freedom,
+            "p_value": test.p_value,
+        },
+    }
+
+
+def dials(session: Session, trace: Trace, backend: Backend) -> dict[str, Any] | None:
+    """Mirostat's cockpit: where mu stands, and what each token of the path did to it."""
+    now = next((stage for stage in trace.stages if isinstance(stage.step, StatefulStep)), None)
+    if now is None:
+        return None
+    best = int(now.kept.token_ids[0])
+    assert isinstance(now.step, StatefulStep)
+    present = now.step.observed(now, best)
+    past = []
+    start = len(session.now.tree.prompt)
+    for depth, node in enumerate(session.now.tree.path):
+        if node.choice is not None and node.choice.observed:
+            entry = _observation(node.choice.observed[0])
+            entry["position"] = start + depth
+            entry["text"] = token_text(backend, node.token_id)
+            past.append(entry)
+    return {
+        "step": step_name(type(now.step)),
+        "tau": present.tau,
+        "mu": present.mu,
+        "kept": len(now.kept),
+        "of": len(now.before),
+        "cut": present.cut,
+        "entropy": now.kept.entropy / math.log(2),  # the expected surprise of the next token
+        "past": past[-DIAL_STEPS:],
+    }
+
+
+def _observation(observation: Observation) -> dict[str, Any]:
+    return {
+        "tau": observation.tau,
+        "mu": observation.mu,
+        "surprise": observation.surprise,
+        "error": observation.error,
+        "kept": observation.kept,
+        "cut": observation.cut,
+        "next_mu": observation.next_mu,
+    }
+
+
+def alternative(found: Alternative) -> dict[str, Any]:
+    return {
+        "changes": [
+            {
+                "number": change.number,
+                "step": change.step,
+                "parameter": change.parameter,
+                "old": change.old,
+                "new": change.new,
+            }
+            for change in found.changes
+        ],
+        "chain": chain_to_json(found.chain),
+    }
+
+
+def tokens_in(chain: Chain, backend: Backend) -> dict[str, str]:
+    """The texts of the token ids that a chain names, for the editor."""
+    named: set[int] = set()
+    for step in chain:
+        if isinstance(step, LogitBias):
+            named |= {token_id for token_id, _ in step.bias}
+        elif isinstance(step, BannedSequences):
+            named |= {token_id for sequence in step.sequences for token_id in sequence}
+        elif isinstance(step, Dry):
+            named |= set(step.breakers)
+    size = backend.info.vocab_size
+    return {str(one): token_text(backend, one) for one in sorted(named) if one < size}
