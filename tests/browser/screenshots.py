@@ -29,14 +29,10 @@ def japanese(page: Page) -> None:
 
 
 def ledger(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 1180})
     page.get_by_role("radio", name="llama.cpp").click()
-    page.get_by_role("button", name="Step", exact=True).click()
-    expect(page.locator(".chip").last).to_have_text("␣Paris")
-    page.keyboard.press("g")
-    page.wait_for_timeout(700)
     page.get_by_role("button", name="Ledger").click()
     expect(page.locator(".ledger td.cut-here").first).to_be_visible()
-    page.set_viewport_size({"width": 1440, "height": 1000})
 
 
 def cockpit(page: Page) -> None:

@@ -348,3 +348,11 @@ def test_equal_tokens_cannot_be_parted_by_their_probability() -> None:
 def test_impossible_tokens_are_brought_back_by_switching_off() -> None:
     trace = decode([0.0, -1.0, -math.inf], [TopNSigma(0.5)])
     assert to_survive(trace, 2).changes == (Change(0, "top_n_sigma", "n", 0.5, None),)
+
+
+def test_a_change_that_a_later_rule_makes_useless_is_not_offered() -> None:
+    trace = decode(UNEVEN, (Xtc(0.25), TopK(1)))
+    assert trace.final.token_ids.tolist() == [1]
+    assert [one.chain for one in to_be_alone(trace, 2)] == [(Xtc(0.19), TopK(1))]
+    for found in to_be_alone(trace, 3):
+        assert decode(UNEVEN, found.chain).final.token_ids.tolist() == [3]

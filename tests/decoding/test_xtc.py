@@ -74,9 +74,10 @@ def test_an_impossible_token_is_not_the_one_that_survives(logits: list[float]) -
     assert trace.final.token_ids.tolist()[0] == possible[-1]
 
 
-def test_a_token_whose_probability_is_too_small_for_a_float_can_survive() -> None:
-    trace = decode([0.0, -10.0, -800.0], [Xtc(0)])  # e^-800 is 0 as a float
-    assert trace.probabilities.tolist() == [0, 0, 1]
+def test_a_probability_that_is_0_as_a_float_reaches_no_threshold() -> None:
+    trace = decode([0.0, -10.0, -800.0], [Xtc(0)])  # e^-800 is below the least float
+    assert trace.final.token_ids.tolist() == [1, 2]
+    assert trace.probabilities.tolist() == [0, 1, 0]
 
 
 @settings(max_examples=200, deadline=None)
