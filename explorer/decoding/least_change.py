@@ -66,7 +66,11 @@ def to_survive(trace: Trace, token_id: int, context: Sequence[int] = ()) -> Alte
 def to_be_alone(
     trace: Trace, token_id: int, context: Sequence[int] = ()
 ) -> tuple[Alternative, ...]:
-    """Every single change of one step after which only this token is left; there may be none."""
+    """For each step, the change of it alone after which only this token is left.
+
+    A step is tightened until it cuts the other survivors itself; what a later step would then
+    do with those it newly lets through is not searched. There may be none.
+    """
     steps = tuple(stage.step for stage in trace.stages)
     found = []
     for number, stage in enumerate(trace.stages):
@@ -152,10 +156,10 @@ def _beyond(
     wanted = len(exact(stage.before, ()))
     for digits in DIGITS:
         short = _with(step, rounded_past(nearest, digits, upwards=upwards))
-        if short is not None:
-            kept = short(stage.before, ())
-            if len(kept) == wanted and done(kept):
-                return short
+        assert short is not None, "every range ends in a number of few digits"
+        kept = short(stage.before, ())
+        if len(kept) == wanted and done(kept):
+            return short
     return exact
 
 

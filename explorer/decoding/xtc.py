@@ -13,7 +13,6 @@ from explorer.decoding.parameters import check_real
 from explorer.decoding.randomness import uniform
 from explorer.decoding.step import Chain
 
-
 LEAST = 5e-324  # a token of probability 0 reaches no threshold
 
 
