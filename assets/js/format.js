@@ -43,6 +43,9 @@ function bits(x) {
 const sayError = error => {
   const key = 'error_' + error.code;
   if (!has(key)) return error.message ?? error.code;
+  // What is allowed, where it is a range or a choice; otherwise the server says it in English.
+  const kind = error.code === 'parameter' && error.facts.kind;
   const facts = Object.fromEntries(Object.entries(error.facts ?? {}).map(([name, value]) => [name, typeof value === 'number' ? grouped(value) : value]));
+  if (kind) facts.allowed = t('allowed_' + kind, facts);
   return t(key, facts);
 };

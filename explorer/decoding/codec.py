@@ -7,7 +7,7 @@ from typing import Any
 from explorer.decoding.bans import BannedSequences, NoRepeatNgram
 from explorer.decoding.constraint import Constraint
 from explorer.decoding.mirostat import MirostatV1, MirostatV2
-from explorer.decoding.parameters import ParameterError
+from explorer.decoding.parameters import ParameterError, not_one_of
 from explorer.decoding.penalties import (
     Dry,
     FrequencyPresencePenalty,
@@ -98,21 +98,23 @@ def _step_from_json(item: Any, where: str) -> Step:
         raise ParameterError(where, item, 'an object such as {"step": "top_p", "p": 0.9}')
     name = item.get("step")
     if not isinstance(name, str) or name not in STEPS:
-        raise ParameterError(f"{where}.step", name, f"one of {', '.join(sorted(STEPS))}")
+        raise not_one_of(f"{where}.step", name, sorted(STEPS))
     kind = STEPS[name]
     known = {field.name: field for field in fields(kind) if field.metadata.get("json", True)}
     given = {key: value for key, value in item.items() if key != "step"}
     for key in given:
         if key not in known:
-            allowed = f"one of {', '.join(known)}" if known else "absent: this step has no field"
-            raise ParameterError(f"{where} ({name}) field", key, allowed)
+            field_name = f"{where} ({name}) field"
+            if known:
+                raise not_one_of(field_name, key, list(known))
+            raise ParameterError(field_name, key, "absent: this step has no field")
     for field in known.values():
         if field.name not in given and field.default is MISSING:
             raise ParameterError(f"{where}.{field.name}", None, f"given for {name}")
     try:
         return kind(**given)
     except ParameterError as error:
-        raise ParameterError(f"{where}.{error.parameter}", error.value, error.allowed) from error
+        raise error.renamed(f"{where}.{error.parameter}") from error
 
 
 def resolve_chain(chain: Any) -> Chain:

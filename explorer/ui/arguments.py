@@ -43,7 +43,7 @@ def count_argument(name: str, value: Any, low: int, high: int) -> int:
     try:
         check_count(name, value, low, high)
     except ParameterError as error:
-        raise ParameterError(name, short(value), error.allowed) from error
+        raise error.with_value(short(value)) from error
     assert isinstance(value, int)
     return value
 
@@ -56,7 +56,7 @@ def chain_argument(value: Any) -> Chain:
     try:
         return resolve_chain(value)
     except ParameterError as error:
-        raise ParameterError(error.parameter, short(error.value), error.allowed) from error
+        raise error.with_value(short(error.value)) from error
 
 
 def ids_argument(name: str, value: Any) -> tuple[int, ...]:

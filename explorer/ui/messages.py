@@ -35,6 +35,7 @@ def error_facts(error: BackendError | ParameterError | Refused) -> dict[str, Any
             "parameter": error.parameter,
             "value": repr(error.value),
             "allowed": error.allowed,
+            **error.limits,
         }
         return {"code": "parameter", "facts": facts, "message": str(error)}
     plain = {

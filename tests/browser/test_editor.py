@@ -190,3 +190,13 @@ def test_ticks_name_the_token_that_goes_and_take_one_there(open_page):
     expect(page.locator("tr.row:not(.gone) .pick").nth(1)).to_have_text("␣the")
     rule(page, "min_p").locator("button.tick.goes").click()
     expect(page.locator("[data-el=summary]")).to_contain_text("1 of 49,152 tokens")
+
+
+def test_a_wrong_chain_is_refused_in_japanese(open_page):
+    page = open_page(locale="ja-JP")
+    page.get_by_role("button", name="チェーン JSON").click()
+    page.locator("[data-el=chain-json]").fill('[{"step": "top_p", "p": 2}]')
+    page.locator("[data-el=chain-apply]").click()
+    expect(page.locator("[data-el=chain-error]")).to_have_text(
+        "chain[0].p の値が正しくありません：2（条件：0 から 1 までの数）。"
+    )

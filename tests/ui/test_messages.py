@@ -18,10 +18,11 @@ from explorer.backends.base import (
     LoadPhase,
     ModelUnavailable,
 )
-from explorer.decoding import STEPS, Fit, ParameterError
+from explorer.decoding import STEPS, Fit, ParameterError, parameters
 from explorer.decoding.measure import Keeps, Quantity
 from explorer.session.reading import Stop
 from explorer.session.tree import How
+from explorer.ui.arguments import chain_argument
 from explorer.ui.messages import ASSETS, LANGUAGES, Refused, error_facts, texts
 
 EN, JA = (json.loads((ASSETS / "texts" / f"{language}.json").read_text()) for language in LANGUAGES)
@@ -80,6 +81,12 @@ def fields_of(step: str) -> list[dict[str, Any]]:
     return found
 
 
+def limits() -> set[str]:
+    """The kinds of what a parameter may be that are told as data."""
+    source = Path(parameters.__file__).read_text()
+    return set(re.findall(r'"kind": "(\w+)"', source))
+
+
 def shortcuts() -> list[str]:
     return re.findall(r"^  \['[^']+', '(\w+)',", (ASSETS / "js" / "keys.js").read_text(), re.M)
 
@@ -106,6 +113,7 @@ def built_keys() -> set[str]:
     built |= {f"fit_{fit}" for fit in get_args(Fit) if fit != "open"}
     built |= {f"loading_{phase}" for phase in get_args(LoadPhase) if phase != "failed"}
     built |= {f"how_{how}" for how in (*get_args(How), "prompt")}
+    built |= {f"allowed_{kind}" for kind in limits()}
     built |= {f"{key}_title" for key in dials() - LABELS_ONLY}
     return built | set(get_args(Stop)) | set(shortcuts()) | dials()
 
@@ -125,6 +133,7 @@ PREFIXES = {
     "fit_": "fits",
     "loading_": "phases",
     "how_": "ways",
+    "allowed_": "limits",
 }
 
 
@@ -281,6 +290,22 @@ def test_a_parameter_error_as_facts() -> None:
         "message": "p must be a number from 0 to 1, got 1.5",
     }
     assert placeholders(EN["error_parameter"]) == {"parameter", "value", "allowed"}
+
+
+def test_what_is_allowed_comes_as_data_for_every_language() -> None:
+    with pytest.raises(ParameterError) as raised:
+        chain_argument([{"step": "top_p", "p": 1.5}])
+    facts = error_facts(raised.value)["facts"]
+    assert facts["parameter"] == "chain[0].p" and facts["allowed"] == "a number from 0 to 1"
+    assert {key: facts[key] for key in ("kind", "low", "high")} == {
+        "kind": "number",
+        "low": 0,
+        "high": 1,
+    }
+    with pytest.raises(ParameterError) as raised:
+        chain_argument([{"step": "top_q"}])
+    assert "min_p" in error_facts(raised.value)["facts"]["names"]
+    assert limits() == {"number", "whole", "one_of"}
 
 
 def test_a_backend_error_as_facts() -> None:
