@@ -110,6 +110,7 @@ class Engine:
             return known
 
     def _refused(self, detail: str) -> GrammarRefused:
+        detail = detail[:DETAIL]
         return GrammarRefused("regex" if self._constraint.regex else "json_schema", detail)
 
     def _compile(self) -> str:

@@ -7,6 +7,7 @@ misses: this file is run as a script with the grammar on its standard input, and
 what llguidance has to say against it.
 """
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -71,9 +72,15 @@ def _limit() -> None:
         import resource
     except ImportError:  # not on Windows: there the clock alone bounds it
         return
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    for kind, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_DATA, MEMORY_BYTES),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(OSError, ValueError):  # a system that has no such limit
+            resource.setrlimit(kind, (least, least))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from explorer.decoding.chain import Stage, Trace
 from explorer.decoding.measure import Keeps, Measured, MeasuringStep, Quantity
@@ -31,18 +31,19 @@ class LedgerRow:
     miss: Miss | None  # None for survivors, and for rules that forbid without a number
 
 
-def ledger(trace: Trace, token_ids: NDArray[np.int64]) -> tuple[LedgerRow, ...]:
-    """One row for each of these tokens, all of which the distribution holds.
+def ledger(trace: Trace, tokens: ArrayLike) -> tuple[LedgerRow, ...]:
+    """One row for each of these token ids, all of which the distribution holds.
 
     >>> from explorer.decoding import MinP, TopK, decode
     >>> trace = decode(np.log([0.5, 0.3, 0.2]), [TopK(2), MinP(0.9)])
-    >>> row = ledger(trace, np.array([1]))[0]
+    >>> row = ledger(trace, [1])[0]
     >>> [round(p, 3) for p in row.probabilities], row.cut_at
     ([0.3, 0.375, 0.0], 1)
     >>> f"{row.miss.quantity}: needed {row.miss.needed:.4f}, had {row.miss.had:.3f}"
     'probability: needed 0.5625, had 0.375'
     """
     distribution = trace.distribution
+    token_ids = np.asarray(tokens, dtype=np.int64)
     columns = [distribution.probabilities[distribution.positions[token_ids]]]
     for stage in trace.stages:
         places = trace.places(stage.kept, token_ids)

@@ -45,7 +45,7 @@ def ticks(stage: Stage, each_way: int = 3) -> tuple[Tick, ...]:
         for value, token_id, stays in zip(
             values.tolist(),
             before.token_ids[places].tolist(),
-            np.isin(before.token_ids[places], stage.kept.token_ids).tolist(),
+            (stage.kept.positions[before.token_ids[places]] >= 0).tolist(),
             strict=True,
         )
         if np.isfinite(value) and value > 0 and (past := _past(step, value, stays)) is not None

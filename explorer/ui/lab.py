@@ -9,7 +9,8 @@ from explorer.decoding.parameters import ParameterError
 from explorer.session import Session
 from explorer.ui import arguments
 from explorer.ui.messages import Refused
-from explorer.views.lab import alternative, fallen, rolls_data, token_text
+from explorer.ui.payload import texts_of
+from explorer.views.lab import alternative, fallen, rolls_data
 
 Request = Mapping[str, Any]
 MAX_ROLLS = 100_000
@@ -27,7 +28,7 @@ def _change(session: Session, backend: Backend, data: Request) -> dict[str, Any]
     alone = to_be_alone(trace, token_id, session.prefix)
     return {
         "token_id": token_id,
-        "text": token_text(backend, token_id),
+        "text": texts_of(backend)(token_id),
         "survives": not survive.changes,
         "alone_now": len(trace.final) == 1 and not survive.changes,
         "survive": alternative(survive),
@@ -50,7 +51,7 @@ def _roll(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
     count = arguments.count_argument("count", data.get("count", 1000), 1, MAX_ROLLS)
     seed = arguments.seed_argument(data.get("seed", session.seed))
     trace = _drawn_from(session, backend, data)
-    return rolls_data(trace, roll(trace, count, seed), backend)
+    return rolls_data(trace, roll(trace, count, seed), texts_of(backend))
 
 
 def _fall(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def _fall(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
     u = data.get("u")
     if isinstance(u, bool) or not isinstance(u, int | float) or not 0 <= u < 1:
         raise ParameterError("u", arguments.short(u), "a number from 0 to below 1")
-    return fallen(_drawn_from(session, backend, data), u, backend)
+    return fallen(_drawn_from(session, backend, data), u, texts_of(backend))
 
 
 def _encode(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
@@ -69,9 +70,10 @@ def _encode(session: Session, backend: Backend, data: Request) -> dict[str, Any]
     token_ids = backend.encode(text)
     if token_ids and token_ids[0] == backend.info.bos_token_id:
         token_ids = token_ids[1:]
+    text_of = texts_of(backend)
     return {
         "text": text,
-        "tokens": [{"token_id": one, "text": token_text(backend, one)} for one in token_ids],
+        "tokens": [{"token_id": one, "text": text_of(one)} for one in token_ids],
     }
 
 

@@ -7,11 +7,22 @@ from explorer.decoding import chain_to_json, uniform
 from explorer.session import Reading
 from explorer.ui.messages import error_facts
 from explorer.views.chart import chart_data
-from explorer.views.lab import dials, dice, ledger_data, stages, tokens_in
+from explorer.views.lab import TextOf, dials, dice, ledger_data, stages, tokens_in
 from explorer.views.strip import pending_bytes, strip_chips
 from explorer.views.table import completions, other_row, summary, table_rows
+from explorer.views.text import printable
 
 STRIP_TOKENS = 400  # the last tokens of a long path; the page asks for all of them on demand
+
+
+def texts_of(backend: Backend) -> TextOf:
+    """From a token id to its printable text."""
+
+    def text_of(token_id: int) -> str:
+        token = backend.token(token_id)
+        return printable(token.raw, special=token.special)
+
+    return text_of
 
 
 def table_payload(reading: Reading, backend: Backend, *, with_ledger: bool) -> dict[str, Any]:
@@ -23,17 +34,18 @@ def table_payload(reading: Reading, backend: Backend, *, with_ledger: bool) -> d
         for row, completes in zip(rows, completions(reading.candidates, pending), strict=True):
             row["completes"] = completes
     u = uniform(session.seed, len(reading.path))
+    text_of = texts_of(backend)
     return {
         "rows": rows,
         "other": other_row(reading.ranking),
         "summary": summary(trace, reading.ranking),
         "chart": chart_data(reading.candidates, reading.ranking.kept),
         "chain": chain_to_json(session.chain),
-        "tokens_in_chain": tokens_in(session.chain, backend),
-        "stages": stages(trace, session, backend),
+        "tokens_in_chain": tokens_in(session.chain, backend.info.vocab_size, text_of),
+        "stages": stages(trace, session, text_of),
         "ledger": ledger_data(trace, reading.candidates) if with_ledger else None,
-        "next_draw": dice(session.next_draw(backend), u, backend),
-        "dials": dials(session, trace, backend),
+        "next_draw": dice(session.next_draw(backend), u, text_of),
+        "dials": dials(session, trace, text_of),
         "seed": session.seed,
         "u": u,
     }
@@ -50,7 +62,7 @@ def view_payload(
         **table_payload(reading, backend, with_ledger=with_ledger),
         "last_draw": None
         if drawn_from is None or here is None or here.u is None
-        else dice(drawn_from, here.u, backend),
+        else dice(drawn_from, here.u, texts_of(backend)),
         "model": {
             "name": session.now.model,
             "vocab_size": info.vocab_size,

@@ -1,12 +1,9 @@
 """What the decoding lab shows: stages with their ticks, the ledger, the dice, Mirostat's dials."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from explorer.backends.base import Backend
 from explorer.decoding import (
     Alternative,
     BannedSequences,
@@ -33,18 +30,14 @@ from explorer.decoding import (
 )
 from explorer.session import Candidate, Session
 from explorer.views.table import finite
-from explorer.views.text import printable
 
 STRIP_SEGMENTS = 60
 DIAL_STEPS = 200  # the last tokens of a long path
 
-
-def token_text(backend: Backend, token_id: int) -> str:
-    token = backend.token(token_id)
-    return printable(token.raw, special=token.special)
+TextOf = Callable[[int], str]  # a token's printable text, by its id
 
 
-def stages(trace: Trace, session: Session, backend: Backend) -> list[dict[str, Any]]:
+def stages(trace: Trace, session: Session, text_of: TextOf) -> list[dict[str, Any]]:
     """One entry for each step of the chain: how many it left, and where its slider matters."""
     shown = []
     for number, stage in enumerate(trace.stages):
@@ -58,7 +51,7 @@ def stages(trace: Trace, session: Session, backend: Backend) -> list[dict[str, A
                 {
                     "value": tick.value,
                     "token_id": tick.token_id,
-                    "text": token_text(backend, tick.token_id),
+                    "text": text_of(tick.token_id),
                     "kept": tick.kept,
                     "past": tick.past,
                 }
@@ -77,7 +70,7 @@ def stages(trace: Trace, session: Session, backend: Backend) -> list[dict[str, A
 
 def ledger_data(trace: Trace, candidates: Sequence[Candidate]) -> dict[str, Any]:
     """A row for each candidate of the table, in its order, and a curve for each stage."""
-    token_ids = np.array([candidate.ranked.token_id for candidate in candidates], dtype=np.int64)
+    token_ids = [candidate.ranked.token_id for candidate in candidates]
     return {
         "rows": [
             {
@@ -115,12 +108,12 @@ def _curve(stage: Stage) -> dict[str, Any] | None:
     }
 
 
-def dice(trace: Trace, u: float, backend: Backend) -> dict[str, Any]:
+def dice(trace: Trace, u: float, text_of: TextOf) -> dict[str, Any]:
     """The strip of a draw, and the token that u falls on."""
     strip = [
         {
             "token_id": segment.token_id,
-            "text": token_text(backend, segment.token_id),
+            "text": text_of(segment.token_id),
             "low": segment.low,
             "high": segment.high,
         }
@@ -130,29 +123,29 @@ def dice(trace: Trace, u: float, backend: Backend) -> dict[str, Any]:
         "u": u,
         "segments": strip,
         "others": len(trace.final) - len(strip),
-        **fallen(trace, u, backend),
+        **fallen(trace, u, text_of),
     }
 
 
-def fallen(trace: Trace, u: float, backend: Backend) -> dict[str, Any]:
+def fallen(trace: Trace, u: float, text_of: TextOf) -> dict[str, Any]:
     """The token that u falls on, and its place among the survivors, from 1."""
     token_id = draw(trace, u)
     place = trace.final.place_of(token_id)
     assert place is not None, "a drawn token is a survivor"
     return {
         "token_id": token_id,
-        "text": token_text(backend, token_id),
+        "text": text_of(token_id),
         "probability": float(trace.final.probabilities[place]),
         "place": place + 1,
     }
 
 
-def rolls_data(trace: Trace, rolls: Rolls, backend: Backend, rows: int = 12) -> dict[str, Any]:
+def rolls_data(trace: Trace, rolls: Rolls, text_of: TextOf, rows: int = 12) -> dict[str, Any]:
     """Observed against expected for the first survivors, the others as one."""
     shown = min(rows, len(rolls.observed))
     entries = [
         {
-            "text": token_text(backend, token_id),
+            "text": text_of(token_id),
             "observed": seen,
             "expected": hoped,
         }
@@ -185,7 +178,7 @@ def rolls_data(trace: Trace, rolls: Rolls, backend: Backend, rows: int = 12) -> 
     }
 
 
-def dials(session: Session, trace: Trace, backend: Backend) -> dict[str, Any] | None:
+def dials(session: Session, trace: Trace, text_of: TextOf) -> dict[str, Any] | None:
     """Mirostat's cockpit: where mu stands, and what each token of the path did to it."""
     now = next((stage for stage in trace.stages if isinstance(stage.step, StatefulStep)), None)
     if now is None:
@@ -199,7 +192,7 @@ def dials(session: Session, trace: Trace, backend: Backend) -> dict[str, Any] | 
         if node.choice is not None and node.choice.observed:
             entry = _observation(node.choice.observed[0])
             entry["position"] = start + depth
-            entry["text"] = token_text(backend, node.token_id)
+            entry["text"] = text_of(node.token_id)
             past.append(entry)
     return {
         "step": step_name(type(now.step)),
@@ -241,7 +234,7 @@ def alternative(found: Alternative) -> dict[str, Any]:
     }
 
 
-def tokens_in(chain: Chain, backend: Backend) -> dict[str, str]:
+def tokens_in(chain: Chain, vocab_size: int, text_of: TextOf) -> dict[str, str]:
     """The texts of the token ids that a chain names, for the editor."""
     named: set[int] = set()
     for step in chain:
@@ -251,5 +244,4 @@ def tokens_in(chain: Chain, backend: Backend) -> dict[str, str]:
             named |= {token_id for sequence in step.sequences for token_id in sequence}
         elif isinstance(step, Dry):
             named |= set(step.breakers)
-    size = backend.info.vocab_size
-    return {str(one): token_text(backend, one) for one in sorted(named) if one < size}
+    return {str(one): text_of(one) for one in sorted(named) if one < vocab_size}

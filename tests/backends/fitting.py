@@ -1,8 +1,92 @@
-"""Whether bytes can begin a text that a pattern matches, by the `regex` package alone."""
+"""What tests of grammars share: vocabularies, texts in tokens, and the truth from `regex`."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
 
+import numpy as np
 import regex
+
+from explorer.backends import Backend, ScriptedBackend
+from explorer.backends.base import Token
+from explorer.backends.grammar import GrammarMaker
+from explorer.decoding import Grammar
+from tests.backends import tiny
+
+END = 3
+
+
+def scripted() -> ScriptedBackend:
+    """All bytes, some longer pieces twice, an empty one, and an end that reads like text."""
+    pieces = [
+        b"<s>",
+        b"",
+        b"pad",
+        b"</s>",
+        b"ab",
+        b"ab",
+        "日本".encode(),
+        b"\xe6\x97",
+        b'{"',
+        b'":',
+    ]
+    return ScriptedBackend(
+        [*pieces, *(bytes([byte]) for byte in range(256))],
+        special=[0],
+        bos_token_id=0,
+        end_token_ids=(END,),
+    )
+
+
+VOCABULARIES: dict[str, Callable[[], Backend]] = {
+    "scripted": scripted,
+    "byte-level": lambda: tiny.backend("llama"),
+    "SentencePiece": lambda: tiny.backend("gemma3"),
+}
+
+
+def written(backend: Backend, token_ids: Sequence[int]) -> bytes:
+    return b"".join(backend.token(token_id).raw for token_id in token_ids)
+
+
+def all_tokens(backend: Backend) -> list[Token]:
+    return [backend.token(token_id) for token_id in range(backend.info.vocab_size)]
+
+
+def fresh(backend: Backend) -> GrammarMaker:
+    """A maker for the backend's vocabulary that has seen nothing yet."""
+    return GrammarMaker(backend.info, lambda: all_tokens(backend))
+
+
+def plain(backend: Backend) -> list[int]:
+    """Tokens that can be part of a text."""
+    ends = backend.info.end_token_ids
+    return [
+        token.token_id
+        for token in all_tokens(backend)
+        if token.raw and not token.special and token.token_id not in ends
+    ]
+
+
+def walk(
+    backend: Backend, rules: Grammar, rng: np.random.Generator, most: int = 200
+) -> tuple[int, ...]:
+    """Random allowed tokens until an end token, or until nothing else is left to do."""
+    text: tuple[int, ...] = ()
+    while len(text) < most:
+        token_ids = np.flatnonzero(rules.allowed(text))
+        # White space is free in JSON; among few tokens it would be most of the text.
+        ink = [i for i in token_ids if not backend.token(int(i)).raw.isspace()]
+        choice = int(rng.choice(ink or token_ids))
+        if choice in backend.info.end_token_ids:
+            return text
+        text = (*text, choice)
+    raise AssertionError(f"no end after {written(backend, text)!r}")
+
+
+def spelled(backend: Backend, text: str) -> tuple[int, ...]:
+    """One token a byte."""
+    by_byte = {backend.token(i).raw: i for i in plain(backend)}
+    return tuple(by_byte[bytes([byte])] for byte in text.encode())
 
 
 @cache

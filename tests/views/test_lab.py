@@ -38,6 +38,7 @@ from explorer.decoding import (
     uniform,
 )
 from explorer.session import Prompt, Session, read_candidates
+from explorer.ui.payload import texts_of
 from explorer.views import lab
 from tests.decoding.strategies import Only, chains, extreme_chains, logit_lists
 
@@ -72,7 +73,7 @@ def strict(data: Any) -> Any:
 
 def shown_stages(session: Session, backend: ScriptedBackend) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = strict(
-        lab.stages(session.trace(backend), session, backend),
+        lab.stages(session.trace(backend), session, texts_of(backend)),
     )
     return found
 
@@ -86,16 +87,16 @@ def test_everything_is_json_whatever_the_logits_and_the_chain(
     trace = decode(backend.said, chain, (0,))
     session = Session.start("m", backend, Prompt("0 "), (), seed)
     candidates = read_candidates(backend, trace, 10)[1]
-    shown = strict(lab.stages(trace, session, backend))
+    shown = strict(lab.stages(trace, session, texts_of(backend)))
     assert [stage["kept"] for stage in shown] == [len(stage.kept) for stage in trace.stages]
     ledger = strict(lab.ledger_data(trace, candidates))
     assert len(ledger["rows"]) == len(candidates)
     assert len(ledger["curves"]) == len(chain)
     u = data.draw(st.floats(0, 1, exclude_max=True))
-    assert strict(lab.dice(trace, u, backend))["token_id"] == draw(trace, u)
-    strict(lab.rolls_data(trace, roll(trace, 100, seed), backend))
-    strict(lab.dials(session, trace, backend))
-    strict(lab.tokens_in(chain, backend))
+    assert strict(lab.dice(trace, u, texts_of(backend)))["token_id"] == draw(trace, u)
+    strict(lab.rolls_data(trace, roll(trace, 100, seed), texts_of(backend)))
+    strict(lab.dials(session, trace, texts_of(backend)))
+    strict(lab.tokens_in(chain, backend.info.vocab_size, texts_of(backend)))
     token_id = data.draw(st.integers(0, len(logits) - 1))
     for found in (to_survive(trace, token_id, (0,)), *to_be_alone(trace, token_id, (0,))):
         strict(lab.alternative(found))
@@ -116,10 +117,10 @@ def test_numbers_at_the_end_of_what_a_float_holds_are_json(chain: Chain) -> None
     # 36 / 0.05 is a probability of e^-720, which a float barely holds.
     backend = Given([0.0, -36.0, -math.inf, -2.0, -35.5])
     trace = decode(backend.said, chain)
-    strict(lab.stages(trace, Session.start("m", backend, Prompt("0 ")), backend))
+    strict(lab.stages(trace, Session.start("m", backend, Prompt("0 ")), texts_of(backend)))
     strict(lab.ledger_data(trace, read_candidates(backend, trace, 5)[1]))
-    strict(lab.dice(trace, 0.5, backend))
-    strict(lab.dials(Session.start("m", backend, Prompt("0 ")), trace, backend))
+    strict(lab.dice(trace, 0.5, texts_of(backend)))
+    strict(lab.dials(Session.start("m", backend, Prompt("0 ")), trace, texts_of(backend)))
     for token_id in range(5):
         for found in (to_survive(trace, token_id), *to_be_alone(trace, token_id)):
             strict(lab.alternative(found))
@@ -176,7 +177,7 @@ def test_how_the_text_stands_to_a_constraint(backend: ScriptedBackend) -> None:
 def test_an_unbound_constraint_has_no_fit(backend: ScriptedBackend) -> None:
     said = backend.next_distribution((A,))
     stage = Stage(Constraint(regex="x"), said.candidates, said.candidates)
-    assert "fit" not in lab.stages(Trace(said, (stage,)), start(backend), backend)[0]
+    assert "fit" not in lab.stages(Trace(said, (stage,)), start(backend), texts_of(backend))[0]
 
 
 def test_the_ledger_has_the_rows_of_the_table_in_its_order(backend: ScriptedBackend) -> None:
@@ -223,7 +224,7 @@ def test_what_is_infinite_is_unknown() -> None:
 
 def test_the_strip_of_a_draw(backend: ScriptedBackend) -> None:
     trace = start(backend, (TopK(3),)).trace(backend)
-    found = lab.dice(trace, 0.5, backend)
+    found = lab.dice(trace, 0.5, texts_of(backend))
     assert [one["text"] for one in found["segments"]] == ["a", "␣b", "⟨E3⟩"]
     assert [one["high"] for one in found["segments"]] == pytest.approx([4 / 9, 7 / 9, 1])
     assert (found["u"], found["others"]) == (0.5, 0)
@@ -234,7 +235,7 @@ def test_the_strip_of_a_draw(backend: ScriptedBackend) -> None:
 def test_the_strip_of_many_leaves_a_rest() -> None:
     backend = Given(np.zeros(100))
     trace = decode(backend.said, [])
-    found = lab.dice(trace, 0.995, backend)
+    found = lab.dice(trace, 0.995, texts_of(backend))
     assert (len(found["segments"]), found["others"]) == (lab.STRIP_SEGMENTS, 40)
     assert found["segments"][-1]["high"] == pytest.approx(0.6)
     assert (found["token_id"], found["place"]) == (99, 100)
@@ -243,7 +244,7 @@ def test_the_strip_of_many_leaves_a_rest() -> None:
 def test_where_another_u_falls(backend: ScriptedBackend) -> None:
     trace = start(backend).trace(backend)
     for u, token_id, place in ((0, A, 1), (0.39, A, 1), (0.41, B, 2), (0.95, D, 4)):
-        found = lab.fallen(trace, u, backend)
+        found = lab.fallen(trace, u, texts_of(backend))
         assert (found["token_id"], found["place"]) == (token_id, place)
         assert found["probability"] == pytest.approx(P4[token_id])
 
@@ -251,7 +252,7 @@ def test_where_another_u_falls(backend: ScriptedBackend) -> None:
 def test_rolls_beside_what_was_expected(backend: ScriptedBackend) -> None:
     trace = start(backend).trace(backend)
     rolls = roll(trace, 1000, 5)
-    found = lab.rolls_data(trace, rolls, backend)
+    found = lab.rolls_data(trace, rolls, texts_of(backend))
     assert [row["text"] for row in found["rows"]] == ["a", "␣b", "⟨E3⟩", "</s>"]
     assert [row["observed"] for row in found["rows"]] == rolls.observed.tolist()
     assert [row["expected"] for row in found["rows"]] == pytest.approx([400, 300, 200, 100])
@@ -267,7 +268,7 @@ def test_rolls_beside_what_was_expected(backend: ScriptedBackend) -> None:
 def test_rolls_beyond_the_rows_are_put_together(backend: ScriptedBackend) -> None:
     trace = start(backend).trace(backend)
     rolls = roll(trace, 1000, 5)
-    found = lab.rolls_data(trace, rolls, backend, rows=1)
+    found = lab.rolls_data(trace, rolls, texts_of(backend), rows=1)
     assert len(found["rows"]) == 1
     assert found["others"]["count"] == 3
     assert found["others"]["observed"] == 1000 - rolls.observed[0]
@@ -276,17 +277,17 @@ def test_rolls_beyond_the_rows_are_put_together(backend: ScriptedBackend) -> Non
 
 def test_rolls_of_a_sure_outcome_have_no_test(backend: ScriptedBackend) -> None:
     trace = start(backend, (TopK(1),)).trace(backend)
-    assert lab.rolls_data(trace, roll(trace, 10, 0), backend)["chi_square"] is None
+    assert lab.rolls_data(trace, roll(trace, 10, 0), texts_of(backend))["chi_square"] is None
 
 
 def test_no_dials_without_mirostat(backend: ScriptedBackend) -> None:
     session = start(backend, (TopK(2), Temperature(0.5)))
-    assert lab.dials(session, session.trace(backend), backend) is None
+    assert lab.dials(session, session.trace(backend), texts_of(backend)) is None
 
 
 def test_the_dials_of_mirostat(backend: ScriptedBackend) -> None:
     session = start(backend, (TopK(3), MirostatV2(0.9, 0.5)), seed=1)
-    found = lab.dials(session, session.trace(backend), backend)
+    found = lab.dials(session, session.trace(backend), texts_of(backend))
     # 1.8 bits are a probability of 0.287; the three have 4, 3 and 2 ninths.
     assert found is not None
     assert (found["step"], found["tau"], found["mu"]) == ("mirostat_v2", 0.9, 1.8)
@@ -294,7 +295,7 @@ def test_the_dials_of_mirostat(backend: ScriptedBackend) -> None:
     assert found["cut"] == pytest.approx(2**-1.8)
     assert found["entropy"] == pytest.approx(-4 / 7 * math.log2(4 / 7) - 3 / 7 * math.log2(3 / 7))
     there = session.pick(backend, B)
-    found = lab.dials(there, there.trace(backend), backend)
+    found = lab.dials(there, there.trace(backend), texts_of(backend))
     assert found is not None
     surprise = -math.log2(3 / 7)
     (past,) = found["past"]
@@ -307,7 +308,7 @@ def test_the_dials_of_mirostat(backend: ScriptedBackend) -> None:
 def test_the_dials_of_v1_and_of_tokens_that_no_mirostat_saw(backend: ScriptedBackend) -> None:
     session = start(backend).pick(backend, B)
     with_v1 = Session(session.now, (MirostatV1(1, 0.1),), 0).sample(backend).sample(backend)
-    found = lab.dials(with_v1, with_v1.trace(backend), backend)
+    found = lab.dials(with_v1, with_v1.trace(backend), texts_of(backend))
     assert found is not None
     assert found["step"] == "mirostat_v1"
     assert found["cut"] == found["kept"]
@@ -320,7 +321,7 @@ def test_only_the_last_tokens_of_a_long_path_have_dials(monkeypatch: pytest.Monk
     session = Session.start("m", backend, Prompt("0 "), (MirostatV2(1, 0.1),))
     for _ in range(5):
         session = session.sample(backend)
-    found = lab.dials(session, session.trace(backend), backend)
+    found = lab.dials(session, session.trace(backend), texts_of(backend))
     assert found is not None
     assert [one["position"] for one in found["past"]] == [3, 4, 5]
 
@@ -342,6 +343,13 @@ def test_the_tokens_that_a_chain_names(backend: ScriptedBackend) -> None:
         Dry(1.0, breakers=(C,)),
         TopK(3),
     )
-    assert lab.tokens_in(chain, backend) == {"0": "a", "1": "␣b", "2": "⟨E3⟩", "3": "</s>"}
-    assert lab.tokens_in((TopK(3),), backend) == {}
-    assert lab.tokens_in((Dry(1.0, breakers=(C,)),), backend) == {"2": "⟨E3⟩"}
+    assert lab.tokens_in(chain, backend.info.vocab_size, texts_of(backend)) == {
+        "0": "a",
+        "1": "␣b",
+        "2": "⟨E3⟩",
+        "3": "</s>",
+    }
+    assert lab.tokens_in((TopK(3),), backend.info.vocab_size, texts_of(backend)) == {}
+    assert lab.tokens_in(
+        (Dry(1.0, breakers=(C,)),), backend.info.vocab_size, texts_of(backend)
+    ) == {"2": "⟨E3⟩"}
