@@ -10,6 +10,7 @@ function show(view) {
   if (!running) setText(el['run-progress'], '');
   showPrompt(view);
   drawStrip(view);
+  drawTree(view);
   showTable(view);
   setButtons();
   const name = setup.models.find(choice => choice.name === view.model.name)?.title ?? view.model.name;

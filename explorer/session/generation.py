@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from explorer.backends.base import Backend
+from explorer.backends.base import Backend, score_from
 from explorer.decoding import Chain, Observation, advance, draw, flip, observe, resume, uniform
 from explorer.session.tracing import trace_prefix
 
@@ -15,6 +15,7 @@ class Drawn:
     token_id: int
     u: float
     raw_probability: float
+    logprob: float | None  # raw, in nats: exact where the probability is too small for a float
     probability: float  # final: after the chain
     rank: int  # in the raw distribution
     entropy: float | None  # of the raw distribution, in nats
@@ -41,6 +42,7 @@ def draw_next(
         token_id=token_id,
         u=u,
         raw_probability=float(distribution.probabilities[rank - 1]),
+        logprob=score_from(distribution, token_id).logprob,
         probability=float(trace.probabilities[token_id]),
         rank=rank,
         entropy=distribution.entropy,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from explorer.backends.base import Backend, ContextTooLong, check_token_id
+from explorer.backends.base import Backend, ContextTooLong, check_token_id, score_from
 from explorer.decoding import Chain, Trace, advance, flip, observe, resume
 from explorer.session.generation import draw_next
 from explorer.session.tracing import trace_prefix
@@ -98,12 +98,27 @@ class Session:
         self._check_room(backend)
         start = len(self.now.tree.prompt)
         drawn = draw_next(backend, self.prefix, self.chain_here, self.seed, start)
-        choice = Choice(drawn.applied, drawn.chain, drawn.observed)
+        choice = Choice(drawn.applied, drawn.chain, drawn.observed, drawn.logprob)
         return self._grown(drawn.token_id, "sampled", drawn.u, choice, joined=joined)
 
     def rewind(self, depth: int) -> "Session":
         """Go back until `depth` tokens follow the prompt."""
         return self._moved(replace(self.now, tree=self.now.tree.at_depth(depth)))
+
+    def go_to(self, node_id: int) -> "Session":
+        """Go to any node of the tree; 0 is the prompt."""
+        return self._moved(replace(self.now, tree=self.now.tree.at(node_id)))
+
+    def mark(
+        self, node_id: int, *, name: str | None = None, pinned: bool | None = None
+    ) -> "Session":
+        """Name or pin the branch that begins at a node."""
+        tree = self.now.tree.marked(node_id, name=name, pinned=pinned)
+        return self._moved(replace(self.now, tree=tree))
+
+    def delete(self, node_id: int) -> "Session":
+        """Delete a node and all that follows it; undo brings them back."""
+        return self._moved(replace(self.now, tree=self.now.tree.without(node_id)))
 
     def reset(self) -> "Session":
         """Back to the prompt alone, with no branch kept; undo still brings all of it back."""
@@ -126,7 +141,8 @@ class Session:
     def _choice(self, trace: Trace, token_id: int) -> Choice:
         chain = self.chain_here
         after = resume(chain, advance(chain, trace, token_id))
-        return Choice(chain, after, observe(trace, token_id))
+        logprob = score_from(trace.distribution, token_id).logprob
+        return Choice(chain, after, observe(trace, token_id), logprob)
 
     def _check_room(self, backend: Backend) -> None:
         length = len(self.prefix) + 1

@@ -21,6 +21,7 @@ class Choice:
     chain: Chain  # as it was applied: states as they stood, coins as they fell
     after: Chain  # with the states for the position after the token
     observed: tuple[Observation, ...] = ()
+    logprob: float | None = None  # raw, in nats; None where the server did not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,17 @@ class Node:
     how: How
     u: float | None = None  # the draw that chose it, where it was sampled
     choice: Choice | None = None
+    name: str = ""  # given by the user to the branch that begins here
+    pinned: bool = False
+    deleted: bool = False  # with all that follows it; undo brings it back
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
     """All continuations of a prompt that were tried, and where the reader stands.
 
-    Node n is `nodes[n - 1]`. Every operation returns a new tree; nothing is ever removed.
+    Node n is `nodes[n - 1]`. Every operation returns a new tree. A deleted node keeps its
+    number, so that all others keep theirs.
 
     >>> tree = Tree(prompt=(7, 8)).grown(3, "picked").grown(4, "greedy")
     >>> tree.prefix, tree.at_depth(1).grown(5, "picked").prefix
@@ -67,7 +72,47 @@ class Tree:
         return self.prompt + tuple(node.token_id for node in self.path)
 
     def children(self, node_id: int) -> tuple[Node, ...]:
-        return tuple(node for node in self.nodes if node.parent_id == node_id)
+        return tuple(node for node in self.nodes if node.parent_id == node_id and not node.deleted)
+
+    def node(self, node_id: int) -> Node:
+        """A node that is there; `ValueError` for any other number."""
+        if not 0 < node_id <= len(self.nodes) or self.nodes[node_id - 1].deleted:
+            raise ValueError(f"there is no node {node_id}")
+        return self.nodes[node_id - 1]
+
+    def at(self, node_id: int) -> "Tree":
+        """Go to any node, or with 0 to the prompt."""
+        return replace(self, cursor=self.node(node_id).node_id if node_id else ROOT)
+
+    def marked(
+        self, node_id: int, *, name: str | None = None, pinned: bool | None = None
+    ) -> "Tree":
+        """Name or pin the branch that begins at a node."""
+        node = self.node(node_id)
+        changed = replace(
+            node,
+            name=node.name if name is None else name,
+            pinned=node.pinned if pinned is None else pinned,
+        )
+        return self._with({node_id: changed})
+
+    def without(self, node_id: int) -> "Tree":
+        """Delete a node and all that follows it; who stands there goes back to just before.
+
+        >>> tree = Tree((7,)).grown(3, "picked").grown(4, "greedy")
+        >>> tree.without(1).prefix, tree.without(1).children(0)
+        ((7,), ())
+        """
+        gone = {self.node(node_id).node_id}
+        for node in self.nodes:  # a parent always stands before its children
+            if node.parent_id in gone:
+                gone.add(node.node_id)
+        cursor = self.nodes[node_id - 1].parent_id if self.cursor in gone else self.cursor
+        deleted = {one: replace(self.nodes[one - 1], deleted=True) for one in gone}
+        return replace(self._with(deleted), cursor=cursor)
+
+    def _with(self, changed: dict[int, Node]) -> "Tree":
+        return replace(self, nodes=tuple(changed.get(node.node_id, node) for node in self.nodes))
 
     @property
     def here(self) -> Node | None:

@@ -20,6 +20,7 @@ from explorer.views.text import plain_text
 Request = Mapping[str, Any]
 Payload = dict[str, Any]
 Then = Callable[[Session, Backend, Request], Session]
+MAX_NAME = 100  # characters of a branch's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Asked:
     top_n: int
     whole_strip: bool
     with_ledger: bool
+    with_tree: bool
 
 
 class Actions:
@@ -46,6 +48,9 @@ class Actions:
             "undo": lambda session, backend, data: session.undo(),
             "redo": lambda session, backend, data: session.redo(),
             "reset": lambda session, backend, data: session.reset(),
+            "go_to": _go_to,
+            "mark": _mark,
+            "delete": _delete,
             "settings": _settings,
             "open": lambda session, backend, data: session,
         }
@@ -75,6 +80,7 @@ class Actions:
             arguments.count_argument("top_n", data.get("top_n", 50), 5, arguments.MAX_ROWS),
             arguments.flag_argument("whole_strip", data.get("whole_strip", False)),
             arguments.flag_argument("with_ledger", data.get("with_ledger", False)),
+            arguments.flag_argument("with_tree", data.get("with_tree", False)),
         )
         if action == "ask":
             return self._ask(session, data, asked)
@@ -119,7 +125,11 @@ class Actions:
             table = table_payload(reading, backend, with_ledger=asked.with_ledger)
             return {"table": table}, session
         view = view_payload(
-            reading, backend, with_ledger=asked.with_ledger, whole_strip=asked.whole_strip
+            reading,
+            backend,
+            with_ledger=asked.with_ledger,
+            with_tree=asked.with_tree,
+            whole_strip=asked.whole_strip,
         )
         return {"view": view}, session
 
@@ -150,6 +160,32 @@ def _pick(session: Session, backend: Backend, data: Request) -> Session:
 def _rewind(session: Session, backend: Backend, data: Request) -> Session:
     high = len(session.now.tree.path)
     return session.rewind(arguments.count_argument("depth", data.get("depth"), 0, high))
+
+
+def _node(session: Session, data: Request, *, low: int = 1) -> int:
+    """A node that is there; the page may still show one that another action deleted."""
+    tree = session.now.tree
+    node_id = arguments.count_argument("node_id", data.get("node_id"), low, len(tree.nodes))
+    if node_id and tree.nodes[node_id - 1].deleted:
+        raise Refused("node_gone")
+    return node_id
+
+
+def _go_to(session: Session, backend: Backend, data: Request) -> Session:
+    return session.go_to(_node(session, data, low=0))
+
+
+def _mark(session: Session, backend: Backend, data: Request) -> Session:
+    name, pinned = data.get("name"), data.get("pinned")
+    if name is not None and len(arguments.text_argument("name", name)) > MAX_NAME:
+        raise ParameterError("name", arguments.short(name), f"at most {MAX_NAME} characters")
+    if pinned is not None:
+        arguments.flag_argument("pinned", pinned)
+    return session.mark(_node(session, data), name=name, pinned=pinned)
+
+
+def _delete(session: Session, backend: Backend, data: Request) -> Session:
+    return session.delete(_node(session, data))
 
 
 def _settings(session: Session, backend: Backend, data: Request) -> Session:

@@ -11,6 +11,7 @@ from explorer.ui import arguments
 from explorer.ui.messages import Refused
 from explorer.ui.payload import texts_of
 from explorer.views.lab import alternative, fallen, rolls_data
+from explorer.views.tree import branches
 
 Request = Mapping[str, Any]
 MAX_ROLLS = 100_000
@@ -77,9 +78,20 @@ def _encode(session: Session, backend: Backend, data: Request) -> dict[str, Any]
     }
 
 
+def _branches(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
+    """The branches of the tree as texts, side by side."""
+
+    def bytes_of(token_id: int) -> bytes:
+        token = backend.token(token_id)
+        return b"" if token.special else token.raw
+
+    return branches(session.now.tree, bytes_of)
+
+
 LAB: dict[str, Callable[[Session, Backend, Request], dict[str, Any]]] = {
     "change": _change,
     "roll": _roll,
     "fall": _fall,
     "encode": _encode,
+    "branches": _branches,
 }

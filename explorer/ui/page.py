@@ -26,6 +26,7 @@ SCRIPTS = (
     "ledger.js",
     "dice.js",
     "cockpit.js",
+    "tree.js",
     "fields.js",
     "rules.js",
     "controls.js",
@@ -33,7 +34,7 @@ SCRIPTS = (
     "keys.js",
     "main.js",
 )
-STYLES = ("theme.css", "layout.css", "parts.css", "lab.css")
+STYLES = ("theme.css", "layout.css", "parts.css", "lab.css", "tree.css")
 
 
 class Page(gr.HTML):

@@ -11,6 +11,7 @@ from explorer.views.lab import TextOf, dials, dice, ledger_data, stages, tokens_
 from explorer.views.strip import pending_bytes, strip_chips
 from explorer.views.table import completions, other_row, summary, table_rows
 from explorer.views.text import printable
+from explorer.views.tree import tree_nodes
 
 STRIP_TOKENS = 400  # the last tokens of a long path; the page asks for all of them on demand
 
@@ -52,7 +53,12 @@ def table_payload(reading: Reading, backend: Backend, *, with_ledger: bool) -> d
 
 
 def view_payload(
-    reading: Reading, backend: Backend, *, with_ledger: bool, whole_strip: bool
+    reading: Reading,
+    backend: Backend,
+    *,
+    with_ledger: bool,
+    with_tree: bool,
+    whole_strip: bool,
 ) -> dict[str, Any]:
     """Everything."""
     session, info = reading.session, reading.info
@@ -81,6 +87,8 @@ def view_payload(
         "stop": reading.stop,
         "can_undo": bool(session.past),
         "can_redo": bool(session.future),
+        "node_count": sum(not node.deleted for node in session.now.tree.nodes),
+        "tree": tree_nodes(session.now.tree, texts_of(backend)) if with_tree else None,
     }
 
 

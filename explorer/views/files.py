@@ -63,6 +63,9 @@ def session_file(reading: Reading) -> dict[str, Any]:
                     "u": node.u,
                     "chain": None if node.choice is None else chains[node.choice.chain],
                     "chain_after": None if node.choice is None else chains[node.choice.after],
+                    "name": node.name,
+                    "pinned": node.pinned,
+                    "deleted": node.deleted,
                 }
                 for node in session.now.tree.nodes
             ],

@@ -34,6 +34,7 @@ from explorer.decoding import (
     chain_from_json,
     step_name,
 )
+from explorer.decoding.parameters import check_real
 
 COUNT = 2**31 - 1
 # The class, what else it needs, the parameter, the least and the greatest that is allowed.
@@ -268,3 +269,11 @@ def test_whole_numbers_are_numbers() -> None:
         whole = kind(**{**others, name: int(high)})
         assert whole == kind(**{**others, name: high})
         assert step_name(whole) in STEPS
+
+
+def test_an_error_keeps_what_is_allowed_under_another_name_and_value() -> None:
+    with pytest.raises(ParameterError) as raised:
+        check_real("p", 7, 0, 1)
+    other = raised.value.renamed("chain[0].p").with_value("seven")
+    assert str(other) == "chain[0].p must be a number from 0 to 1, got 'seven'"
+    assert other.limits == {"kind": "number", "low": 0, "high": 1}

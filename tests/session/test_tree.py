@@ -77,3 +77,34 @@ def test_a_tree_is_a_hashable_value() -> None:
     assert hash(copy.deepcopy(tree)) == hash(tree)
     with pytest.raises(dataclasses.FrozenInstanceError):
         tree.cursor = 0  # type: ignore[misc]
+
+
+def test_going_to_any_node_and_to_the_prompt() -> None:
+    tree = Tree(PROMPT).grown(3, "picked").grown(4, "picked").at_depth(0).grown(5, "picked")
+    assert tree.at(2).prefix == (7, 8, 3, 4)
+    assert tree.at(0).prefix == PROMPT
+
+
+@pytest.mark.parametrize("node_id", [-1, 2, 10**30])
+def test_a_node_that_is_not_there_is_refused(node_id: int) -> None:
+    tree = Tree(PROMPT).grown(3, "picked")
+    for action in (tree.at, tree.without, tree.marked):
+        with pytest.raises(ValueError, match=f"there is no node {node_id}"):
+            action(node_id)
+
+
+def test_a_name_and_a_pin_are_kept_apart() -> None:
+    tree = Tree(PROMPT).grown(3, "picked").marked(1, name="x").marked(1, pinned=True)
+    assert (tree.node(1).name, tree.node(1).pinned) == ("x", True)
+    assert tree.cursor == 1
+
+
+def test_deleting_takes_all_that_follows_and_keeps_the_other_numbers() -> None:
+    tree = Tree(PROMPT).grown(3, "picked").grown(4, "picked").at_depth(0).grown(5, "picked")
+    left = tree.without(1)
+    assert [node.node_id for node in left.children(0)] == [3]
+    assert left.cursor == 3  # stands elsewhere: stays
+    assert tree.at(2).without(1).cursor == 0
+    assert left.grown(3, "picked").cursor == 4
+    with pytest.raises(ValueError, match="there is no node 2"):
+        left.at(2)

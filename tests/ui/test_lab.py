@@ -36,6 +36,7 @@ LAB_REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("roll", {"count": 100}),
     ("fall", {"u": 0.5}),
     ("encode", {"text": "a b"}),
+    ("branches", {}),
 ]
 
 
@@ -74,7 +75,9 @@ def test_every_payload_is_json(logits: list[float], chain: Any, seed: int, conti
         found = table_payload(reading, backend, with_ledger=with_ledger)
         assert (found["ledger"] is not None) == with_ledger
         json.dumps(found, allow_nan=False)
-        shown = view_payload(reading, backend, with_ledger=with_ledger, whole_strip=True)
+        shown = view_payload(
+            reading, backend, with_ledger=with_ledger, with_tree=True, whole_strip=True
+        )
         json.dumps(shown, allow_nan=False)
     for name, (_, more) in zip(LAB, LAB_REQUESTS, strict=True):
         data = {**more, "token_id": len(logits) - 1, "text": "0 "}

@@ -113,6 +113,7 @@ def built_keys() -> set[str]:
     built |= {f"fit_{fit}" for fit in get_args(Fit) if fit != "open"}
     built |= {f"loading_{phase}" for phase in get_args(LoadPhase) if phase != "failed"}
     built |= {f"how_{how}" for how in (*get_args(How), "prompt")}
+    built |= {f"way_{how}" for how in get_args(How)}
     built |= {f"allowed_{kind}" for kind in limits()}
     built |= {f"{key}_title" for key in dials() - LABELS_ONLY}
     return built | set(get_args(Stop)) | set(shortcuts()) | dials()
@@ -134,6 +135,7 @@ PREFIXES = {
     "loading_": "phases",
     "how_": "ways",
     "allowed_": "limits",
+    "way_": "ways",
 }
 
 
