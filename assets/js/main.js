@@ -10,6 +10,7 @@ function show(view) {
   if (!running) setText(el['run-progress'], '');
   showPrompt(view);
   drawStrip(view);
+  drawScore(view);
   drawTree(view);
   showTable(view);
   setButtons();

@@ -1,19 +1,37 @@
 // The token strip: a chip for each token, or for the byte tokens that make one character.
-const BUCKETS = [0.5, 0.2, 0.05, 0.01, 0.001]; // lower ends; the last bucket is below all
-const bucket = p => p === null ? 'unknown' : String(BUCKETS.findIndex(low => p >= low) < 0 ? BUCKETS.length : BUCKETS.findIndex(low => p >= low));
+// Six buckets from expected (blue) to surprising (orange), by what the reader chose to see.
+const COLOURS = {
+  probability: { ends: [0.5, 0.2, 0.05, 0.01, 0.001], labels: ['≥50 %', '20', '5', '1', '0.1', '<0.1 %'], of: chip => chip.probability, rising: false },
+  surprisal: { ends: [1, 2, 4, 7, 10], labels: ['<1', '2', '4', '7', '10', '≥10'], of: chip => sumOf(chip, 'surprisal'), rising: true },
+  rank: { ends: [2, 11, 101, 1001, 10001], labels: ['1', '10', '100', '1000', '10⁴', '>10⁴'], of: chip => worstOf(chip, 'rank'), rising: true },
+  entropy: { ends: [1, 2, 4, 6, 8], labels: ['<1', '2', '4', '6', '8', '≥8'], of: chip => chip.parts[0].entropy, rising: true },
+};
+const sumOf = (chip, name) => chip.parts.some(part => part[name] === null) ? null : chip.parts.reduce((sum, part) => sum + part[name], 0);
+const worstOf = (chip, name) => chip.parts.some(part => part[name] === null) ? null : Math.max(...chip.parts.map(part => part[name]));
+let colourBy = remembered('colour') in COLOURS ? remembered('colour') : 'probability';
+function bucketBy(name, value) {
+  if (value === null || value === undefined) return 'unknown';
+  const { ends, rising } = COLOURS[name];
+  const at = ends.findIndex(end => rising ? value < end : value >= end);
+  return String(at < 0 ? ends.length : at);
+}
+const bucket = p => bucketBy('probability', p);
 let splitBytes = false;
 
 function drawLegend() {
-  const labels = ['≥50 %', '20', '5', '1', '0.1', '<0.1 %'];
-  el.legend.replaceChildren(...labels.map((label, i) => {
+  el.legend.replaceChildren(...COLOURS[colourBy].labels.map((label, i) => {
     const key = make('span', 'swatch', label);
     key.dataset.bucket = i;
     key.style.setProperty('--p', [1, 0.45, 0.2, 0.08, 0.03, 0.01][i]);
     return key;
   }));
-  el.legend.setAttribute('aria-label', t('legend'));
-  el.legend.title = t('legend');
+  const says = t('legend', { what: t('colour_' + colourBy) });
+  el.legend.setAttribute('aria-label', says);
+  el.legend.title = says;
+  el['colour-by'].replaceChildren(...Object.keys(COLOURS).map(name => Object.assign(make('option', '', t('colour_' + name)), { value: name })));
+  el['colour-by'].value = colourBy;
 }
+el['colour-by'].addEventListener('change', () => { colourBy = el['colour-by'].value; remember('colour', colourBy); drawLegend(); if (current) drawStrip(current); });
 
 function drawStrip(view) {
   const nodes = [];
@@ -28,7 +46,7 @@ function drawStrip(view) {
   for (const chip of view.chips) {
     const shown = splitBytes && chip.parts.length > 1 ? chip.parts.map(part => ({ ...chip, text: part.text, probability: part.probability, parts: [part] })) : [chip];
     for (const one of shown) {
-      const key = language + asFraction + view.prompt_length + JSON.stringify(one);
+      const key = language + asFraction + colourBy + view.prompt_length + JSON.stringify(one);
       const node = kept.get(key) ?? chipNode(one, view);
       node.nteKey = key;
       nodes.push(node);
@@ -52,7 +70,7 @@ function chipNode(chip, view) {
   const node = make('button', 'chip', chip.text);
   node.type = 'button';
   node.dir = 'auto';
-  node.dataset.bucket = bucket(chip.probability);
+  node.dataset.bucket = bucketBy(colourBy, COLOURS[colourBy].of(chip));
   if (chip.special) node.classList.add('special');
   node.classList.add(chip.prompt ? 'of-prompt' : 'of-text');
   if (chip.parts.length > 1) node.classList.add('joined');
@@ -61,7 +79,7 @@ function chipNode(chip, view) {
   const depth = chip.parts[0].position - view.prompt_length;
   node.nteChip = chip;
   if (depth >= 0) node.addEventListener('click', () => { hidePop(); perform('rewind', { depth }); });
-  else node.addEventListener('click', () => showPop(node));
+  else node.addEventListener('click', () => { showPop(node); offerJump(chip.parts[0].position); });
   return node;
 }
 
@@ -75,6 +93,7 @@ function describe(chip) {
     lines.push([t('part_rank'), part.rank === null ? unknown : grouped(part.rank)]);
     lines.push([t('part_probability'), probability(part.probability)]);
     lines.push([t('part_surprisal'), t('part_bits', { bits: bits(part.surprisal) })]);
+    lines.push([t('part_entropy'), part.entropy === null ? unknown : t('part_bits', { bits: bits(part.entropy) })]);
     lines.push([t('part_how'), t('how_' + part.how, { u: part.u === null ? unknown : decimals(part.u, 4) })]);
   }
   if (chip.special) lines.push([t('special_token'), '']);
@@ -96,12 +115,25 @@ function showPop(node) {
   el.pop.style.left = Math.max(8, Math.min(at.left, innerWidth - size.width - 8)) + 'px';
   el.pop.style.top = (at.bottom + size.height + 8 < innerHeight ? at.bottom + 6 : Math.max(8, at.top - size.height - 6)) + 'px';
 }
-function hidePop() { el.pop.hidden = true; }
+function hidePop() { el.pop.hidden = true; el.pop.classList.remove('held'); popHeld = false; }
+// A prompt token that was clicked keeps its box open, with a way to stand just before it.
+let popHeld = false;
+function offerJump(position) {
+  if (position < 1) return;
+  const jump = make('button', 'main', t('jump'));
+  jump.type = 'button';
+  jump.addEventListener('click', () => { hidePop(); perform('jump', { position }); });
+  el.pop.append(jump);
+  el.pop.classList.add('held');
+  popHeld = true;
+  jump.focus();
+}
+document.addEventListener('pointerdown', event => { if (popHeld && !el.pop.contains(event.target)) hidePop(); });
 
-el.chips.addEventListener('mouseover', event => { const node = event.target.closest('.chip'); if (node) showPop(node); });
-el.chips.addEventListener('mouseleave', hidePop);
+el.chips.addEventListener('mouseover', event => { const node = event.target.closest('.chip'); if (node && !popHeld) showPop(node); });
+el.chips.addEventListener('mouseleave', () => { if (!popHeld) hidePop(); });
 el.chips.addEventListener('focusin', event => { if (event.target.matches('.chip:focus-visible')) showPop(event.target); });
-el.chips.addEventListener('focusout', hidePop);
-el.chips.addEventListener('scroll', hidePop);
+el.chips.addEventListener('focusout', event => { if (!el.pop.contains(event.relatedTarget) && !popHeld) hidePop(); });
+el.chips.addEventListener('scroll', () => { if (!popHeld) hidePop(); });
 roving(el.chips, 'button');
 el.split.addEventListener('change', () => { splitBytes = el.split.checked; if (current) drawStrip(current); });

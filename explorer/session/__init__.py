@@ -2,7 +2,7 @@
 
 from explorer.session.generation import Drawn, continue_text, draw_next
 from explorer.session.reading import Candidate, PathToken, Reading, read, read_candidates, read_path
-from explorer.session.scoring import bits_per_byte, perplexity
+from explorer.session.scoring import bits_per_byte, bits_per_token, perplexity
 from explorer.session.session import Prompt, Session
 from explorer.session.tracing import trace_prefix
 from explorer.session.tree import Choice, How, Node, Tree
@@ -19,6 +19,7 @@ __all__ = [
     "Session",
     "Tree",
     "bits_per_byte",
+    "bits_per_token",
     "continue_text",
     "draw_next",
     "perplexity",

@@ -22,6 +22,18 @@ def perplexity(scored: Sequence[ScoredToken]) -> float | None:
     return math.exp(mean) if mean < math.log(sys.float_info.max) else None
 
 
+def bits_per_token(scored: Sequence[ScoredToken]) -> float | None:
+    """Mean surprisal in bits over all tokens that have one.
+
+    >>> text = [ScoredToken(1), ScoredToken(2, math.log(0.5)), ScoredToken(3, math.log(0.125))]
+    >>> bits_per_token(text)
+    2.0
+    """
+    known = [token.logprob for token in scored if token.logprob is not None]
+    mean = -sum(known) / len(known) / math.log(2) if known else math.inf
+    return mean if math.isfinite(mean) else None
+
+
 def bits_per_byte(backend: Backend, scored: Sequence[ScoredToken]) -> float | None:
     """Surprisal in bits of all scored tokens that spell text, over their bytes.
 

@@ -109,6 +109,18 @@ class Session:
         """Go to any node of the tree; 0 is the prompt."""
         return self._moved(replace(self.now, tree=self.now.tree.at(node_id)))
 
+    def jump(self, backend: Backend, position: int) -> "Session":
+        """Stand just before the token at `position` of the prompt, to see what was likely there.
+
+        The rest of the prompt becomes a typed branch, and what followed it follows that. The
+        ids stay what they were; nothing is encoded anew. Undo brings the prompt back.
+        """
+        tree = self.now.tree
+        if not 0 < position < len(tree.prompt):
+            raise ValueError(f"position must be from 1 to {len(tree.prompt) - 1}, got {position!r}")
+        scored = backend.score(tree.prompt)[position:]
+        return self._moved(replace(self.now, tree=tree.split(position, scored)))
+
     def mark(
         self, node_id: int, *, name: str | None = None, pinned: bool | None = None
     ) -> "Session":

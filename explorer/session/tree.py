@@ -1,8 +1,10 @@
 """The tokens chosen so far, and the ones chosen before going back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from explorer.backends.base import ScoredToken
 from explorer.decoding import Chain, Observation, StatefulStep
 
 How = Literal["picked", "greedy", "sampled", "typed"]
@@ -110,6 +112,32 @@ class Tree:
         cursor = self.nodes[node_id - 1].parent_id if self.cursor in gone else self.cursor
         deleted = {one: replace(self.nodes[one - 1], deleted=True) for one in gone}
         return replace(self._with(deleted), cursor=cursor)
+
+    def split(self, position: int, scored: Sequence[ScoredToken]) -> "Tree":
+        """The prompt's tokens from `position` on as nodes of their own; at the prompt's new end.
+
+        `scored` are these tokens. All other nodes follow them, under higher numbers.
+
+        >>> tree = Tree((7, 8, 9)).grown(3, "picked").split(1, (ScoredToken(8), ScoredToken(9)))
+        >>> tree.prefix, tree.at(3).prefix
+        ((7,), (7, 8, 9, 3))
+        """
+        count = len(scored)
+        typed = tuple(
+            Node(
+                number + 1,
+                number,
+                token.token_id,
+                "typed",
+                choice=Choice((), (), logprob=token.logprob),
+            )
+            for number, token in enumerate(scored)
+        )
+        moved = tuple(
+            replace(node, node_id=node.node_id + count, parent_id=node.parent_id + count)
+            for node in self.nodes
+        )
+        return Tree(self.prompt[:position], typed + moved)
 
     def _with(self, changed: dict[int, Node]) -> "Tree":
         return replace(self, nodes=tuple(changed.get(node.node_id, node) for node in self.nodes))

@@ -48,6 +48,7 @@ class Actions:
             "undo": lambda session, backend, data: session.undo(),
             "redo": lambda session, backend, data: session.redo(),
             "reset": lambda session, backend, data: session.reset(),
+            "jump": _jump,
             "go_to": _go_to,
             "mark": _mark,
             "delete": _delete,
@@ -160,6 +161,13 @@ def _pick(session: Session, backend: Backend, data: Request) -> Session:
 def _rewind(session: Session, backend: Backend, data: Request) -> Session:
     high = len(session.now.tree.path)
     return session.rewind(arguments.count_argument("depth", data.get("depth"), 0, high))
+
+
+def _jump(session: Session, backend: Backend, data: Request) -> Session:
+    high = len(session.now.tree.prompt) - 1
+    return session.jump(
+        backend, arguments.count_argument("position", data.get("position"), 1, high)
+    )
 
 
 def _node(session: Session, data: Request, *, low: int = 1) -> int:

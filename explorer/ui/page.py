@@ -27,6 +27,7 @@ SCRIPTS = (
     "dice.js",
     "cockpit.js",
     "tree.js",
+    "score.js",
     "fields.js",
     "rules.js",
     "controls.js",

@@ -4,7 +4,7 @@ from typing import Any
 
 from explorer.backends.base import Backend, LoadStatus, ModelChoice
 from explorer.decoding import chain_to_json, uniform
-from explorer.session import Reading
+from explorer.session import Reading, Session, bits_per_byte, bits_per_token, perplexity
 from explorer.ui.messages import error_facts
 from explorer.views.chart import chart_data
 from explorer.views.lab import TextOf, dials, dice, ledger_data, stages, tokens_in
@@ -84,11 +84,22 @@ def view_payload(
         "prompt_length": len(session.now.tree.prompt),
         "chips": strip_chips(reading.path, start),
         "chips_from": start,
+        "score": _score(backend, session),
         "stop": reading.stop,
         "can_undo": bool(session.past),
         "can_redo": bool(session.future),
         "node_count": sum(not node.deleted for node in session.now.tree.nodes),
         "tree": tree_nodes(session.now.tree, texts_of(backend)) if with_tree else None,
+    }
+
+
+def _score(backend: Backend, session: Session) -> dict[str, float | None]:
+    """How well the model predicts the whole text, prompt and continuation."""
+    scored = backend.score(session.prefix)
+    return {
+        "perplexity": perplexity(scored),
+        "bits_per_token": bits_per_token(scored),
+        "bits_per_byte": bits_per_byte(backend, scored),
     }
 
 

@@ -74,6 +74,7 @@ def _part(token: PathToken) -> dict[str, Any]:
         "probability": token.probability,
         "rank": token.rank,
         "surprisal": None if token.surprisal is None else finite(token.surprisal),
+        "entropy": None if token.entropy is None else token.entropy / math.log(2),
         "how": token.how,
         "u": token.u,
     }

@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 
+from explorer.backends.base import ScoredToken
 from explorer.session import Node, Tree
 
 PROMPT = (7, 8)
@@ -108,3 +109,16 @@ def test_deleting_takes_all_that_follows_and_keeps_the_other_numbers() -> None:
     assert left.grown(3, "picked").cursor == 4
     with pytest.raises(ValueError, match="there is no node 2"):
         left.at(2)
+
+
+def test_a_split_prompt_keeps_every_branch_after_its_rest() -> None:
+    tree = (
+        Tree((7, 8, 9)).grown(3, "picked").grown(4, "picked").at_depth(0).grown(5, "sampled", 0.5)
+    )
+    split = tree.split(1, (ScoredToken(8, -1.0), ScoredToken(9, None)))
+    assert (split.prompt, split.cursor) == ((7,), 0)
+    texts = {split.at(node.node_id).prefix for node in split.nodes}
+    assert texts == {(7, 8), (7, 8, 9), (7, 8, 9, 3), (7, 8, 9, 3, 4), (7, 8, 9, 5)}
+    first = split.node(1)
+    assert first.how == "typed" and first.choice and first.choice.logprob == -1.0
+    assert [node.node_id for node in split.nodes] == [1, 2, 3, 4, 5]

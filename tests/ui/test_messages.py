@@ -87,6 +87,11 @@ def limits() -> set[str]:
     return set(re.findall(r'"kind": "(\w+)"', source))
 
 
+def colours() -> list[str]:
+    """What the strip can be coloured by."""
+    return re.findall(r"^  (\w+): \{ ends:", (ASSETS / "js" / "strip.js").read_text(), re.M)
+
+
 def shortcuts() -> list[str]:
     return re.findall(r"^  \['[^']+', '(\w+)',", (ASSETS / "js" / "keys.js").read_text(), re.M)
 
@@ -113,6 +118,7 @@ def built_keys() -> set[str]:
     built |= {f"fit_{fit}" for fit in get_args(Fit) if fit != "open"}
     built |= {f"loading_{phase}" for phase in get_args(LoadPhase) if phase != "failed"}
     built |= {f"how_{how}" for how in (*get_args(How), "prompt")}
+    built |= {f"colour_{name}" for name in colours()}
     built |= {f"way_{how}" for how in get_args(How)}
     built |= {f"allowed_{kind}" for kind in limits()}
     built |= {f"{key}_title" for key in dials() - LABELS_ONLY}
@@ -136,6 +142,7 @@ PREFIXES = {
     "how_": "ways",
     "allowed_": "limits",
     "way_": "ways",
+    "colour_": "colours",
 }
 
 

@@ -121,3 +121,24 @@ def test_branches_are_compared_as_texts(branched: Act) -> None:
 def test_a_special_token_is_no_part_of_a_branchs_text(begun: Act) -> None:
     begun("pick", token_id=END)
     assert begun("branches")["ok"]["branches"]["branches"][0]["text"] == ""
+
+
+def test_a_jump_into_the_prompt_and_its_score(begun: Act) -> None:
+    asked = view(begun("ask", prompt="a b b"))
+    length = asked["length"]
+    assert asked["score"]["perplexity"] == pytest.approx(2 ** asked["score"]["bits_per_token"])
+    answer = begun("jump", position=1, with_tree=True)
+    assert token_ids(answer) == [A]
+    assert [node["how"] for node in view(answer)["tree"]["nodes"]] == ["typed"] * (length - 1)
+    assert view(answer)["score"] == {
+        "perplexity": None,
+        "bits_per_token": None,
+        "bits_per_byte": None,
+    }  # one token, of which nothing is known
+    assert view(begun("undo"))["length"] == length
+
+
+@pytest.mark.parametrize("position", [0, -1, 99, True, None, "1"])
+def test_a_wrong_place_to_jump_to_is_refused_by_name(begun: Act, position: Any) -> None:
+    begun("ask", prompt="a b b")
+    assert begun("jump", position=position)["error"]["facts"]["parameter"] == "position"

@@ -65,6 +65,7 @@ def test_a_chip_and_its_part() -> None:
                     "probability": pytest.approx(0.25),
                     "rank": 2,
                     "surprisal": pytest.approx(2),
+                    "entropy": pytest.approx(1 / math.log(2)),  # 1 nat in bits
                     "how": "sampled",
                     "u": 0.5,
                 }
