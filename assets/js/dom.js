@@ -49,14 +49,14 @@ function oneTabStop(nodes, preferred = 0) {
 }
 
 let noteTimer = 0;
-function showNote(text, { retry = null, kind = 'error' } = {}) {
+function showNote(text, { retry = null, kind = 'error', stays = false } = {}) {
   clearTimeout(noteTimer);
   setText(el['note-text'], text);
   el.note.dataset.kind = kind;
   el.note.hidden = false;
   el['note-retry'].hidden = !retry;
   el['note-retry'].onclick = retry;
-  if (kind === 'info') noteTimer = setTimeout(hideNote, 2500);
+  if (kind === 'info' && !stays) noteTimer = setTimeout(hideNote, 2500);
 }
 function hideNote() { el.note.hidden = true; }
 el['note-close'].addEventListener('click', hideNote);

@@ -41,7 +41,7 @@ function setButtons() {
   for (const button of element.querySelectorAll('[data-do]')) {
     const action = button.dataset.do;
     const grows = ['step', 'sample', 'step-n', 'sample-n'].includes(action);
-    button.disabled = !current || (running && !['text', 'csv', 'json'].includes(action)) || (action in can && !can[action]) || (grows && current.stop === 'context_full');
+    button.disabled = !current || (running && !['text', 'csv', 'json', 'link'].includes(action)) || (action in can && !can[action]) || (grows && current.stop === 'context_full');
   }
 }
 
@@ -58,6 +58,7 @@ async function doAction(action) {
   if (action === 'csv') download('next-tokens.csv', 'text/csv;charset=utf-8', ok.csv);
   if (action === 'json') download('session.json', 'application/json', ok.json);
   if (action === 'text') copyText(ok.text);
+  if (action === 'link') shareLink(ok.link);
 }
 async function copyText(text, within = el.root) {
   try {
@@ -110,7 +111,10 @@ el.theme.addEventListener('click', () => { document.body.classList.toggle('dark'
 
 redraw();
 setButtons();
-send('open').then(answer => {
-  if (answer.error?.code === 'session_gone') begin();
-  else receive(answer, () => begin());
+const opened = takeFragment();
+send('open').then(async answer => {
+  const fresh = answer.error?.code === 'session_gone';
+  if (!fresh) receive(answer, () => begin());
+  if (opened !== null && await loadState({ link: opened })) return;
+  if (fresh && !current) await begin();
 });

@@ -13,6 +13,7 @@ from explorer.decoding.distribution import Candidates, in_order, softmax_in_plac
 from explorer.decoding.parameters import ParameterError, check_real
 
 HOTTEST = 1e6  # far beyond uniform for any logits in use
+FAR = 1e290  # a logit so far off has probability 0, and leaves room for what rules compute
 
 
 class Tempered(Candidates):
@@ -37,8 +38,12 @@ class Tempered(Candidates):
     def logits(self) -> NDArray[np.float64]:
         with np.errstate(over="ignore"):
             divided: NDArray[np.float64] = self.base.logits / self.temperature
-            # A tiny T would send the best to infinity; shifted, it sends the others there.
-            return divided if np.isfinite(divided[0]) else self._shifted()
+        # A tiny T would send the best to infinity; shifted, it sends the others there.
+        if not abs(divided[0]) < FAR:
+            divided = self._shifted()
+        if divided[-1] < -FAR:
+            divided = np.where(divided < -FAR, -np.inf, divided)
+        return divided
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1

@@ -7,9 +7,18 @@ from typing import Any
 
 from explorer.backends.base import Backend, BackendError, Models
 from explorer.decoding.parameters import ParameterError
-from explorer.session import Prompt, Session, read
+from explorer.session import (
+    Prompt,
+    Session,
+    StateRefused,
+    read,
+    session_from,
+    state_of,
+    to_link,
+)
 from explorer.ui import arguments
 from explorer.ui.lab import LAB
+from explorer.ui.loading import loaded_state
 from explorer.ui.messages import Refused, error_facts
 from explorer.ui.payload import status_payload, table_payload, view_payload
 from explorer.ui.store import KEY, SessionStore
@@ -71,7 +80,7 @@ class Actions:
                 # A failure leaves the session as it was.
                 answer, slot.session = self._compute(slot.session, data)
             return {"ok": answer}
-        except (BackendError, ParameterError, Refused) as error:
+        except (BackendError, ParameterError, Refused, StateRefused) as error:
             return {"error": error_facts(error)}
 
     def _answer(self, session: Session | None, data: Request) -> tuple[Payload, Session | None]:
@@ -85,6 +94,8 @@ class Actions:
         )
         if action == "ask":
             return self._ask(session, data, asked)
+        if action == "load":
+            return self._load(session, data, asked)
         if session is None:
             raise Refused("session_gone")
         if not isinstance(action, str):
@@ -92,7 +103,7 @@ class Actions:
         if action in self._steps:
             backend = self._models.get(session.now.model)
             return self._show(self._steps[action](session, backend, data), asked, action)
-        if action in ("csv", "json", "text"):
+        if action in ("csv", "json", "text", "link"):
             return {action: self._file(session, action, asked)}, session
         if action in LAB:
             return {
@@ -134,12 +145,35 @@ class Actions:
         )
         return {"view": view}, session
 
+    def _load(
+        self, session: Session | None, data: Request, asked: Asked
+    ) -> tuple[Payload, Session | None]:
+        """A session from a file or a link, its model first; undo brings the old one back."""
+        state = loaded_state(data)
+        name = state["model"]["name"]
+        offered = {choice.name for choice in self._models.choices()} | {self._models.default}
+        if "link" in data and name not in offered and self._models.status(name).phase != "ready":
+            # Who follows a link must not fetch a model of somebody else's choice unasked.
+            raise Refused("link_model", model=name)
+        status = self._models.request(name)
+        if status.phase != "ready":
+            return {"status": status_payload(name, status)}, session
+        loaded, differs = session_from(state, self._models.get(name))
+        if session is not None:
+            loaded = replace(loaded, past=(*session.past, session.now))
+        answer, loaded = self._show(loaded, asked, "load")
+        return {**answer, "differs": list(differs)}, loaded
+
     def _file(self, session: Session, kind: str, asked: Asked) -> str:
-        reading = read(session, self._models.get(session.now.model), asked.top_n)
+        backend = self._models.get(session.now.model)
+        reading = read(session, backend, asked.top_n)
+        if kind == "link":
+            return to_link(state_of(session, backend))
         if kind == "csv":
             return table_csv(reading.candidates)
         if kind == "json":
-            return json.dumps(session_file(reading), ensure_ascii=False, indent=1)
+            data = session_file(state_of(session, backend), reading)
+            return json.dumps(data, ensure_ascii=False, indent=1)
         return plain_text([token.raw for token in reading.path if not token.special])
 
     def _status(self, data: Request) -> Payload:

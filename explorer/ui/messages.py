@@ -7,6 +7,7 @@ from typing import Any
 
 from explorer.backends.base import BackendError
 from explorer.decoding.parameters import ParameterError
+from explorer.session import StateRefused
 
 ASSETS = Path(__file__).parents[2] / "assets"
 LANGUAGES = ("en", "ja")
@@ -28,7 +29,9 @@ class Refused(Exception):
         self.facts = facts
 
 
-def error_facts(error: BackendError | ParameterError | Refused) -> dict[str, Any]:
+def error_facts(
+    error: BackendError | ParameterError | Refused | StateRefused,
+) -> dict[str, Any]:
     """What the page needs to say an error: its code, its values, and it all in English."""
     if isinstance(error, ParameterError):
         facts: dict[str, object] = {

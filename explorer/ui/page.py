@@ -13,6 +13,7 @@ import gradio as gr
 
 from explorer.backends.base import Models
 from explorer.decoding import PRESETS, chain_to_json
+from explorer.session import MAX_LINK
 from explorer.ui.messages import ASSETS, LANGUAGES, texts
 from explorer.ui.payload import choice_payload
 
@@ -32,6 +33,7 @@ SCRIPTS = (
     "rules.js",
     "controls.js",
     "prompt.js",
+    "travel.js",
     "keys.js",
     "main.js",
 )
@@ -63,6 +65,7 @@ def _setup(models: Models) -> dict[str, Any]:
         "models": [choice_payload(choice) for choice in models.choices()],
         "default_model": models.default,
         "public": models.public,
+        "max_link": MAX_LINK,
         "examples": json.loads(_asset("examples.json")),
         "rules": {
             **json.loads(_asset("rules.json")),

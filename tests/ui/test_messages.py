@@ -21,6 +21,7 @@ from explorer.backends.base import (
 from explorer.decoding import STEPS, Fit, ParameterError, parameters
 from explorer.decoding.measure import Keeps, Quantity
 from explorer.session.reading import Stop
+from explorer.session.state import Code
 from explorer.session.tree import How
 from explorer.ui.arguments import chain_argument
 from explorer.ui.messages import ASSETS, LANGUAGES, Refused, error_facts, texts
@@ -118,6 +119,7 @@ def built_keys() -> set[str]:
     built |= {f"fit_{fit}" for fit in get_args(Fit) if fit != "open"}
     built |= {f"loading_{phase}" for phase in get_args(LoadPhase) if phase != "failed"}
     built |= {f"how_{how}" for how in (*get_args(How), "prompt")}
+    built |= {f"differs_{what}" for what in ("model", "revision", "dtype", "numbers")}
     built |= {f"colour_{name}" for name in colours()}
     built |= {f"way_{how}" for how in get_args(How)}
     built |= {f"allowed_{kind}" for kind in limits()}
@@ -143,6 +145,7 @@ PREFIXES = {
     "allowed_": "limits",
     "way_": "ways",
     "colour_": "colours",
+    "differs_": "differences",
 }
 
 
@@ -214,8 +217,9 @@ def test_every_error_text_is_of_an_error() -> None:
         for path in sorted((Path(base.__file__).parents[1]).glob("*/*.py"))
         for code in re.findall(r'raise Refused\(\s*"(\w+)"', path.read_text())
     }
+    states = set(get_args(Code))
     own = {call for call in used_keys() if call.startswith("error_")}
-    known = {f"error_{code}" for code in codes() | refusals | {"parameter", "connection"}}
+    known = {f"error_{code}" for code in codes() | refusals | states | {"parameter", "connection"}}
     assert refusals >= {"session_gone", "token_not_known", "no_draw"}
     assert {key for key in EN if key.startswith("error_")} == known | own
 

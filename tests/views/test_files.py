@@ -11,7 +11,7 @@ import pytest
 
 from explorer.backends import ScriptedBackend
 from explorer.decoding import MirostatV2, RankedToken, Temperature, TopK, Xtc, chain_from_json
-from explorer.session import Candidate, Prompt, Session, read
+from explorer.session import Candidate, Prompt, Session, read, state_of
 from explorer.views import session_file, table_csv, token_table
 
 COLUMNS = ["rank", "token_id", "text", "bytes_hex", "special", "logit"]
@@ -126,7 +126,7 @@ def test_the_table_as_a_data_frame() -> None:
 
 def test_the_session_as_json(session: Session, backend: ScriptedBackend) -> None:
     session = session.pick(backend, 1).rewind(0).sample(backend)
-    shown = strict(session_file(read(session, backend, 5)))
+    shown = strict(session_file(state_of(session, backend), read(session, backend, 5)))
     assert shown["format"] == "next-token-explorer/1"
     assert shown["model"]["model_id"] == "test/model"
     assert shown["model"]["vocab_size"] == 5
@@ -149,7 +149,7 @@ def test_each_node_names_the_chains_it_was_chosen_under(backend: ScriptedBackend
     session = Session.start("m", backend, Prompt("a"), chain, 7)
     session = session.sample(backend).pick(backend, 1).sample(backend)
     session = session.rewind(1).step(backend)
-    shown = strict(session_file(read(session, backend, 5)))
+    shown = strict(session_file(state_of(session, backend), read(session, backend, 5)))
     chains = [chain_from_json(data) for data in shown["chains"]]
     assert len(set(chains)) == len(chains)
     for told, node in zip(shown["tree"]["nodes"], session.now.tree.nodes, strict=True):
@@ -163,7 +163,7 @@ def test_each_node_names_the_chains_it_was_chosen_under(backend: ScriptedBackend
 def test_a_node_without_a_choice_names_no_chain(session: Session, backend: ScriptedBackend) -> None:
     moment = dataclasses.replace(session.now, tree=session.now.tree.grown(1, "typed"))
     typed = dataclasses.replace(session, now=moment)
-    shown = strict(session_file(read(typed, backend, 5)))
+    shown = strict(session_file(state_of(typed, backend), read(typed, backend, 5)))
     assert shown["chains"] == []
     assert [(node["chain"], node["chain_after"]) for node in shown["tree"]["nodes"]] == [
         (None, None)
@@ -172,14 +172,18 @@ def test_a_node_without_a_choice_names_no_chain(session: Session, backend: Scrip
 
 def test_the_entropy_in_the_file_is_in_bits(backend: ScriptedBackend) -> None:
     session = Session.start("m", backend, Prompt("aa")).pick(backend, 0)
-    path = session_file(read(session, backend, 5))["path"]
+    path = session_file(state_of(session, backend), read(session, backend, 5))["path"]
     expected = -sum(p * math.log2(p) for p in (0.3, 0.4, 0.2, 0.1))
     assert path[1]["entropy_bits"] == pytest.approx(expected)
     assert path[2]["entropy_bits"] == pytest.approx(math.log2(5))
 
 
 def test_an_impossible_token_leaves_valid_json(session: Session, backend: ScriptedBackend) -> None:
-    shown = strict(session_file(read(session.pick(backend, 4), backend, 5)))
+    shown = strict(
+        session_file(
+            state_of(session.pick(backend, 4), backend), read(session.pick(backend, 4), backend, 5)
+        )
+    )
     assert shown["path"][1]["logprob"] is None
     assert shown["path"][1]["rank"] == 5
 
@@ -188,4 +192,4 @@ def test_the_text_in_the_file_leaves_special_tokens_out(
     session: Session, backend: ScriptedBackend
 ) -> None:
     grown = session.pick(backend, 1).pick(backend, 3).pick(backend, 4).pick(backend, 2)
-    assert session_file(read(grown, backend, 5))["text"] == "a日\n⟨E3 81⟩"
+    assert session_file(state_of(grown, backend), read(grown, backend, 5))["text"] == "a日\n⟨E3 81⟩"
