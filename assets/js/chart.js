@@ -58,3 +58,18 @@ function niceTop(p) {
 function percentTick(p) {
   return formatter('tick', { style: 'percent', maximumSignificantDigits: 3 }).format(p);
 }
+
+// The drawing as a file: with the looks that the page's style sheet gives it written into it.
+const LOOKS = ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'opacity', 'font-family', 'font-size', 'paint-order'];
+el['save-chart'].addEventListener('click', () => {
+  const shown = el.chart.querySelector('svg');
+  if (!shown) return;
+  const copy = shown.cloneNode(true), from = [...shown.querySelectorAll('*')];
+  [...copy.querySelectorAll('*')].forEach((node, i) => {
+    const looks = getComputedStyle(from[i]);
+    for (const name of LOOKS) node.style.setProperty(name, looks.getPropertyValue(name));
+  });
+  copy.setAttribute('xmlns', SVG);
+  copy.style.background = getComputedStyle(el.chart.parentElement).backgroundColor;
+  download('distribution.svg', 'image/svg+xml', new XMLSerializer().serializeToString(copy));
+});

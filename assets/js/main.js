@@ -41,7 +41,7 @@ function setButtons() {
   for (const button of element.querySelectorAll('[data-do]')) {
     const action = button.dataset.do;
     const grows = ['step', 'sample', 'step-n', 'sample-n'].includes(action);
-    button.disabled = !current || (running && !['text', 'csv', 'json', 'link'].includes(action)) || (action in can && !can[action]) || (grows && current.stop === 'context_full');
+    button.disabled = !current || (running && !['text', 'csv', 'path_csv', 'json', 'link'].includes(action)) || (action in can && !can[action]) || (grows && current.stop === 'context_full');
   }
 }
 
@@ -56,6 +56,7 @@ async function doAction(action) {
   const ok = await perform(action);
   if (!ok) return;
   if (action === 'csv') download('next-tokens.csv', 'text/csv;charset=utf-8', ok.csv);
+  if (action === 'path_csv') download('text-tokens.csv', 'text/csv;charset=utf-8', ok.path_csv);
   if (action === 'json') download('session.json', 'application/json', ok.json);
   if (action === 'text') copyText(ok.text);
   if (action === 'link') shareLink(ok.link);

@@ -23,7 +23,7 @@ from explorer.ui.messages import Refused, error_facts
 from explorer.ui.payload import status_payload, table_payload, view_payload
 from explorer.ui.store import KEY, SessionStore
 from explorer.ui.zero_gpu import on_gpu
-from explorer.views.files import session_file, table_csv
+from explorer.views.files import path_csv, session_file, table_csv
 from explorer.views.text import plain_text
 
 Request = Mapping[str, Any]
@@ -103,7 +103,7 @@ class Actions:
         if action in self._steps:
             backend = self._models.get(session.now.model)
             return self._show(self._steps[action](session, backend, data), asked, action)
-        if action in ("csv", "json", "text", "link"):
+        if action in ("csv", "path_csv", "json", "text", "link"):
             return {action: self._file(session, action, asked)}, session
         if action in LAB:
             return {
@@ -171,6 +171,8 @@ class Actions:
             return to_link(state_of(session, backend))
         if kind == "csv":
             return table_csv(reading.candidates)
+        if kind == "path_csv":
+            return path_csv(reading.path)
         if kind == "json":
             data = session_file(state_of(session, backend), reading)
             return json.dumps(data, ensure_ascii=False, indent=1)

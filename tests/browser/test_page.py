@@ -272,3 +272,17 @@ def test_two_tabs_do_not_disturb_each_other(open_page):
     other.keyboard.press("g")
     expect(other.locator(".chip").last).to_have_text("␣Paris")
     expect(one.locator("[data-el=length]")).to_contain_text("4 tokens")
+
+
+def test_the_chart_and_the_tokens_of_the_text_are_downloaded(open_page, tmp_path: Path):
+    page = open_page()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="SVG").click()
+    download.value.save_as(tmp_path / "chart.svg")
+    svg = (tmp_path / "chart.svg").read_text()
+    assert svg.startswith("<svg") and "fill:" in svg and "␣Paris" in svg
+    with page.expect_download() as download:
+        page.locator("[data-do=path_csv]").click()
+    download.value.save_as(tmp_path / "path.csv")
+    table = pd.read_csv(tmp_path / "path.csv", encoding="utf-8-sig")
+    assert len(table) == 5 and table["text"][4] == "␣is"

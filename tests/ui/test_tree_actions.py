@@ -142,3 +142,9 @@ def test_a_jump_into_the_prompt_and_its_score(begun: Act) -> None:
 def test_a_wrong_place_to_jump_to_is_refused_by_name(begun: Act, position: Any) -> None:
     begun("ask", prompt="a b b")
     assert begun("jump", position=position)["error"]["facts"]["parameter"] == "position"
+
+
+def test_the_tokens_of_the_text_come_as_csv(begun: Act) -> None:
+    begun("pick", token_id=B)
+    lines = begun("path_csv")["ok"]["path_csv"].splitlines()
+    assert [line.split(",")[1] for line in lines[1:]] == [str(A), str(B)]

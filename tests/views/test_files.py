@@ -11,8 +11,8 @@ import pytest
 
 from explorer.backends import ScriptedBackend
 from explorer.decoding import MirostatV2, RankedToken, Temperature, TopK, Xtc, chain_from_json
-from explorer.session import Candidate, Prompt, Session, read, state_of
-from explorer.views import session_file, table_csv, token_table
+from explorer.session import Candidate, PathToken, Prompt, Session, read, state_of
+from explorer.views import path_csv, session_file, table_csv, token_table
 
 COLUMNS = ["rank", "token_id", "text", "bytes_hex", "special", "logit"]
 COLUMNS += ["raw_probability", "probability", "cut_by"]
@@ -193,3 +193,22 @@ def test_the_text_in_the_file_leaves_special_tokens_out(
 ) -> None:
     grown = session.pick(backend, 1).pick(backend, 3).pick(backend, 4).pick(backend, 2)
     assert session_file(state_of(grown, backend), read(grown, backend, 5))["text"] == "a日\n⟨E3 81⟩"
+
+
+def test_the_path_as_csv_reads_back_with_unknowns_empty(backend: ScriptedBackend) -> None:
+    session = Session.start("m", backend, Prompt("a")).sample(backend)
+    path = read(session, backend, 5).path
+    text = path_csv(path)
+    assert text.startswith("\ufeffposition,token_id,text,")
+    table = pd.read_csv(io.StringIO(text.removeprefix("\ufeff")))
+    assert table["token_id"].tolist() == list(session.prefix)
+    assert math.isnan(table["logprob"][0]) and math.isnan(table["rank"][0])
+    last = path[-1]
+    assert last.rank and table["rank"][len(path) - 1] == last.rank
+    assert table["surprisal_bits"][len(path) - 1] == pytest.approx(last.surprisal)
+    assert table["how"].tolist() == ["prompt"] * (len(path) - 1) + ["sampled"]
+
+
+def test_a_formula_in_the_path_is_not_run_by_a_spreadsheet(backend: ScriptedBackend) -> None:
+    token = PathToken(0, 1, b"=1+1", False, None, None, None, "prompt")
+    assert ",'=1+1," in path_csv([token])
