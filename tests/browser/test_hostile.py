@@ -68,7 +68,7 @@ def test_a_model_that_does_not_exist_leaves_the_session_as_it_was(open_page):
     page = open_page()
     page.locator("[data-el=model]").select_option(label="Other…")
     page.get_by_label("Other model").fill("/no/such/folder")
-    page.get_by_role("button", name="Load").click()
+    page.locator("[data-el=load-other]").click()
     expect(page.locator("[data-el=note]")).to_contain_text("There is no model “/no/such/folder”")
     expect(page.locator("[data-el=model]")).to_have_value("smollm2-135m-instruct")
     expect(page.locator(".chip").last).to_have_text("␣is")
