@@ -91,4 +91,6 @@ def _kept_mass(trace: Trace) -> float:
     distribution, final = trace.distribution, trace.final
     if len(final) == len(distribution.token_ids):
         return distribution.coverage
+    if final.offset is not None:  # in a row in the raw order: nothing to look up
+        return float(distribution.probabilities[final.offset :][: len(final)].sum())
     return float(distribution.probabilities[distribution.positions[final.token_ids]].sum())

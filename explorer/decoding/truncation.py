@@ -85,9 +85,11 @@ class TopP:
         if self.p >= 1:
             return candidates
         probabilities = candidates.probabilities
-        mass = probabilities[:HEAD].cumsum()  # a nucleus is mostly small: look there first
-        if mass[-1] < self.p:
-            mass = probabilities.cumsum()
+        head = HEAD  # a nucleus is mostly small: look there first
+        mass = probabilities[:head].cumsum()
+        while mass[-1] < self.p and head < len(probabilities):
+            head *= 8
+            mass = probabilities[:head].cumsum()
         return candidates.first(int(np.searchsorted(mass, self.p)) + 1)
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
