@@ -242,7 +242,7 @@ def test_details_of_a_token_on_hover_and_focus(open_page):
 def test_downloads_hold_the_table_and_the_session(open_page, tmp_path: Path):
     page = open_page()
     with page.expect_download() as csv:
-        page.get_by_role("button", name="CSV").click()
+        page.locator("[data-do=csv]").click()
     csv.value.save_as(tmp_path / "table.csv")
     table = pd.read_csv(tmp_path / "table.csv")
     assert len(table) == 50 and table["token_id"][0] == 7042
