@@ -58,6 +58,7 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
     probabilities = np.concatenate(
         (final.probabilities[: len(shown_final)], np.zeros(len(shown_cut)))
     )
+    names = [step_name(stage.step) for stage in trace.stages]  # once, not for each row
     rows = tuple(
         RankedToken(
             rank,
@@ -65,7 +66,7 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
             logit,
             raw_probability,
             probability,
-            None if stage < 0 else step_name(trace.stages[stage].step),
+            None if stage < 0 else names[stage],
         )
         for rank, token_id, logit, raw_probability, probability, stage in zip(
             (places + 1).tolist(),
