@@ -45,12 +45,18 @@ function setButtons() {
   }
 }
 
+let waitingAction = false;
 const SIMPLE = ['step', 'sample', 'undo', 'redo', 'reset'];
 async function doAction(action) {
   if (!current || (running && action !== 'text')) return;
   const button = element.querySelector(`[data-do="${action}"]`);
   if (button.disabled) return;
   drawsOnly = action === 'sample';
+  // A slider's answer on its way must not swallow a key; a held key must not pile up.
+  if (waitingAction) return;
+  waitingAction = true;
+  while (busy) await pause(5);
+  waitingAction = false;
   if (SIMPLE.includes(action)) return perform(action);
   if (action === 'step-n' || action === 'sample-n') return run(action.split('-')[0]);
   const ok = await perform(action);

@@ -166,9 +166,9 @@ class Actions:
 
     def _file(self, session: Session, kind: str, asked: Asked) -> str:
         backend = self._models.get(session.now.model)
-        reading = read(session, backend, asked.top_n)
         if kind == "link":
             return to_link(state_of(session, backend))
+        reading = read(session, backend, asked.top_n)
         if kind == "csv":
             return table_csv(reading.candidates)
         if kind == "path_csv":

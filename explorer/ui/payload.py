@@ -48,7 +48,6 @@ def table_payload(reading: Reading, backend: Backend, *, with_ledger: bool) -> d
         "next_draw": dice(session.next_draw(backend), u, text_of),
         "dials": dials(session, trace, text_of),
         "seed": session.seed,
-        "u": u,
     }
 
 

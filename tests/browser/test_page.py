@@ -286,3 +286,10 @@ def test_the_chart_and_the_tokens_of_the_text_are_downloaded(open_page, tmp_path
     download.value.save_as(tmp_path / "path.csv")
     table = pd.read_csv(tmp_path / "path.csv", encoding="utf-8-sig")
     assert len(table) == 5 and table["text"][4] == "␣is"
+
+
+def test_a_key_pressed_while_a_slider_is_answered_is_not_lost(open_page):
+    page = open_page()
+    page.get_by_role("radio", name="Top-k").click()
+    page.keyboard.press("g")
+    expect(page.locator(".chip").last).to_have_text("␣Paris")

@@ -41,32 +41,17 @@ from explorer.decoding import (
     to_be_alone,
     to_survive,
 )
+from tests.decoding.cutting import EVERY, acting, kept_at
 from tests.decoding.strategies import (
-    BY_KIND,
     Only,
     chains,
     contexts,
     logit_lists,
-    shares,
     tie_free_logits,
 )
 
 P4 = np.log([0.4, 0.3, 0.2, 0.1])
 UNEVEN = np.log([0.411, 0.291, 0.195, 0.103])
-CUTTING = [kind for kind in BY_KIND if isinstance(kind, CuttingStep)]
-EVERY = pytest.mark.parametrize("kind", CUTTING, ids=lambda kind: str(kind.__name__))
-
-
-def acting(kind: type[Step]) -> st.SearchStrategy[Step]:
-    """An XTC that never fires cuts nothing whatever its threshold; JSON may write 1.0 as 1."""
-    random = st.builds(Xtc, shares) if kind is Xtc else BY_KIND[kind]
-    return random | st.builds(kind, st.sampled_from([0, 1]))
-
-
-def kept_at(stage: Stage, value: float) -> set[int]:
-    step = cast(CuttingStep, stage.step)
-    moved = replace(cast(Any, step), **{step.parameter: value})
-    return set(moved(stage.before, ()).token_ids.tolist())
 
 
 def flip(stage: Stage, old: float, new: float, done: Callable[[set[int]], bool]) -> float:

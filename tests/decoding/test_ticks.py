@@ -1,7 +1,6 @@
 """Ticks of a slider: at each one, exactly one token comes or goes."""
 
 import math
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -37,24 +36,10 @@ from explorer.decoding import (
     decode,
     ticks,
 )
-from tests.decoding.strategies import BY_KIND, shares, temperatures, tie_free_logits
+from tests.decoding.cutting import CUTTING, EVERY, acting, kept_at
+from tests.decoding.strategies import temperatures, tie_free_logits
 
 P4 = np.log([0.4, 0.3, 0.2, 0.1])
-CUTTING = [kind for kind in BY_KIND if isinstance(kind, CuttingStep)]
-EVERY = pytest.mark.parametrize("kind", CUTTING, ids=lambda kind: str(kind.__name__))
-
-
-def acting(kind: type[Step]) -> st.SearchStrategy[Step]:
-    """An XTC that never fires cuts nothing whatever its threshold; JSON may write 1.0 as 1."""
-    random = st.builds(Xtc, shares) if kind is Xtc else BY_KIND[kind]
-    return random | st.builds(kind, st.sampled_from([0, 1]))
-
-
-def kept_at(stage: Stage, value: float) -> set[int]:
-    """Who stays of what the step was given, with its parameter at this value."""
-    step = cast(CuttingStep, stage.step)
-    moved = replace(cast(Any, step), **{step.parameter: value})
-    return set(moved(stage.before, ()).token_ids.tolist())
 
 
 def stage_of(logits: Any, *chain: Step) -> Stage:

@@ -36,7 +36,7 @@ def test_asking_shows_everything(act: Act) -> None:
     assert [row["text"] for row in shown["rows"]] == ["a", "␣b", "⟨E3 81⟩", "⟨82⟩", "</s>"]
     assert [row["probability"] for row in shown["rows"]] == pytest.approx([0.4, 0.3, 0.2, 0.1, 0])
     assert shown["rows"][4]["logit"] is None
-    assert (shown["chain"], shown["seed"], shown["u"]) == ([], 0, uniform(0, 1))
+    assert (shown["chain"], shown["seed"], shown["next_draw"]["u"]) == ([], 0, uniform(0, 1))
     assert shown["other"]["count"] == 0
     assert shown["summary"]["kept"] == 5
     assert shown["chart"]["kept"] == 5
@@ -105,7 +105,7 @@ def test_stepping_and_picking(begun: Act) -> None:
 
 
 def test_sampling_uses_the_u_that_was_announced(begun: Act) -> None:
-    announced = view(begun("open"))["u"]
+    announced = view(begun("open"))["next_draw"]["u"]
     drawn = view(begun("sample"))["chips"][-1]["parts"][-1]
     assert (drawn["how"], drawn["u"]) == ("sampled", announced)
     assert announced == uniform(0, 1)
@@ -144,7 +144,7 @@ def test_settings_answer_with_the_table_alone(begun: Act) -> None:
     answer = begun("settings", chain=[{"step": "top_k", "k": 1}], seed=3)["ok"]
     assert list(answer) == ["table"]
     assert answer["table"]["summary"]["kept"] == 1
-    assert (answer["table"]["seed"], answer["table"]["u"]) == (3, uniform(3, 1))
+    assert (answer["table"]["seed"], answer["table"]["next_draw"]["u"]) == (3, uniform(3, 1))
 
 
 def test_settings_change_only_what_is_given(begun: Act) -> None:
