@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from explorer.backends import LocalModels, default_models_dir
+from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.local import LocalBackend
-from explorer.backends.prefix_memory import PrefixMemory, fork, new_cache
+from explorer.backends.prefix_memory import PrefixMemory
 from tests.bench_decoding import bench_lab, bench_slider
 from tests.timing import compare, timed
 

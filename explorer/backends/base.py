@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
 from explorer.decoding import Constraint, Distribution, Grammar
 
 # The errors that a backend raises; a screen or an API turns each into a message.
@@ -165,6 +167,22 @@ class ScoredToken:
     entropy: float | None = None  # of the raw distribution before this token, in nats
 
 
+@dataclass(frozen=True, slots=True)
+class Continuations:
+    """The most probable tokens after a prefix, best first, without the rest of the vocabulary."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]  # natural logarithms of the raw probabilities
+
+
+def continuations_from(distribution: Distribution, count: int) -> Continuations:
+    """The first `count` tokens of a distribution; fewer where it has fewer."""
+    logits = distribution.logits[:count].astype(np.float64)
+    best = math.log(float(distribution.probabilities[0]))
+    logprobs = best + (logits - logits[0])
+    return Continuations(tuple(distribution.token_ids[:count].tolist()), tuple(logprobs.tolist()))
+
+
 def score_from(distribution: Distribution, token_id: int) -> ScoredToken:
     """Score one token against the distribution that preceded it."""
     rank = distribution.rank_of(token_id)
@@ -235,6 +253,19 @@ class Backend(Protocol):
 
     def next_distribution(self, prefix: tuple[int, ...]) -> Distribution:
         """What comes next. A prefix seen before costs no forward pass."""
+        ...
+
+    def next_distributions(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[Distribution, ...]:
+        """What comes after each of several prefixes, in as few forward passes as it can."""
+        ...
+
+    def continuations(
+        self, prefixes: Sequence[tuple[int, ...]], count: int
+    ) -> tuple[Continuations, ...]:
+        """The `count` most probable tokens after each prefix: what a search needs, and no more.
+
+        Prefixes that begin alike share a forward pass.
+        """
         ...
 
     def score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:

@@ -2,10 +2,10 @@
 
 import inspect
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 import numpy as np
@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from explorer.backends.base import (
     ChatRefused,
+    Continuations,
     Message,
     ModelInfo,
     NoChatTemplate,
@@ -23,17 +24,26 @@ from explorer.backends.base import (
     Token,
     check_prefix,
     check_text,
+    continuations_from,
     score_from,
 )
+from explorer.backends.branches import MAX_SLOTS, Branches, can_branch, common_root
 from explorer.backends.grammar import GrammarMaker
-from explorer.backends.prefix_memory import PrefixMemory, fork, new_cache
+from explorer.backends.kv_cache import fork, new_cache
+from explorer.backends.logit_rows import score_rows, top_continuations
+from explorer.backends.prefix_memory import PrefixMemory
 from explorer.backends.vocabulary import Vocabulary, tokenizer_family
 from explorer.decoding import Constraint, Distribution, Grammar
 
 PREFILL_CHUNK = 512  # tokens in one forward pass: bounds the memory of attention masks
 LOGITS_BYTES = 256 * 2**20  # of one forward pass that returns logits for every token
+BRANCHES = 64  # prefixes in one forward pass
 UNBOUNDED = 2**31 - 1  # the context of a model that sets none
 DEFAULT_BUDGET = 2 * 2**30
+
+Prefix = tuple[int, ...]
+Logits = NDArray[np.float32]  # (V,)
+Value = TypeVar("Value")
 
 
 class LocalBackend:
@@ -56,6 +66,7 @@ class LocalBackend:
         self._tokenizing = threading.Lock()  # a fast tokenizer refuses to be borrowed twice
         accepted = inspect.signature(model.forward).parameters
         self._takes_logits_to_keep = "logits_to_keep" in accepted
+        self._can_branch = can_branch(model)
         self._can_reuse = "past_key_values" in accepted and new_cache(model.config) is not None
 
     # text -> ids
@@ -113,14 +124,93 @@ class LocalBackend:
                     known = self._compute(prefix)
         return known
 
-    def _compute(self, prefix: tuple[int, ...]) -> Distribution:
+    def next_distributions(self, prefixes: Sequence[Prefix]) -> tuple[Distribution, ...]:
+        return self._after_each(
+            prefixes,
+            lambda prefix: self._recall("distribution", prefix),
+            self._keep_distribution,
+        )
+
+    def continuations(self, prefixes: Sequence[Prefix], count: int) -> tuple[Continuations, ...]:
+        count = min(count, self.info.vocab_size)
+        return self._after_each(
+            prefixes,
+            lambda prefix: self._known_continuations(prefix, count),
+            lambda prefix, logits: self._keep_continuations(prefix, logits, count),
+        )
+
+    def _after_each(
+        self,
+        prefixes: Sequence[Prefix],
+        recall: Callable[[Prefix], Value | None],
+        keep: Callable[[Prefix, Logits], Value],
+    ) -> tuple[Value, ...]:
+        """What is remembered of each prefix, the rest computed together and kept."""
+        found = {}
+        for prefix in prefixes:
+            check_prefix(prefix, self.info)
+            found[prefix] = recall(prefix)
+        waiting = [prefix for prefix, value in found.items() if value is None]
+        while waiting:  # the lock is free between two passes: a click need not wait for all
+            with self._computing:
+                group = waiting[:BRANCHES]
+                waiting = waiting[BRANCHES:]
+                for prefix in group:
+                    found[prefix] = recall(prefix)
+                group = [prefix for prefix in group if found[prefix] is None]
+                for prefix, logits in zip(group, self._logits_after_each(group), strict=True):
+                    found[prefix] = keep(prefix, logits)
+        return tuple(value for prefix in prefixes if (value := found[prefix]) is not None)
+
+    def _compute(self, prefix: Prefix) -> Distribution:
+        return self._keep_distribution(prefix, self._logits_after(prefix))
+
+    def _logits_after(self, prefix: Prefix) -> Logits:
         """One pass over the tokens after the longest prefix that a KV cache is kept of."""
         cache, start = self._cache_up_to(prefix, len(prefix) - 1)
-        logits = np.empty(0, dtype=np.float32)
+        logits = np.empty((0, 0), dtype=np.float32)
         for first in range(start, len(prefix), PREFILL_CHUNK if cache is not None else len(prefix)):
             chunk = prefix[first : first + PREFILL_CHUNK] if cache is not None else prefix
-            logits = self._forward(chunk, cache, only_last=True)[-1]
-        return self._remember(prefix, cache, logits)
+            logits = self._forward(chunk, cache, only_last=True)
+        self._keep_cache(prefix, cache)
+        return logits[-1]
+
+    def _logits_after_each(self, prefixes: list[Prefix]) -> Sequence[Logits]:
+        """One pass for all of them where the model and the prefixes allow it."""
+        root = common_root(prefixes) if len(prefixes) > 1 and self._can_branch else ()
+        branches = self._branches_from(root, prefixes) if root else None
+        if branches is None:
+            return [self._logits_after(prefix) for prefix in prefixes]
+        tails = [prefix[len(branches.root) :] for prefix in prefixes]
+        fresh = branches.needed(tails)
+        # Taken out while it grows: a pass that fails must not leave a tree half grown.
+        self._memory.forget("branches", self.info.model_id, branches.root)
+        inputs = branches.inputs(fresh, self.model.dtype, self.model.device)
+        logits = self._forward([tail[-1] for tail in fresh], branches.cache, **inputs)
+        self._memory.put("branches", self.info.model_id, branches.root, branches)
+        rows = dict(zip(fresh, logits, strict=True))
+        return [rows[tail] for tail in tails]
+
+    def _branches_from(self, root: Prefix, prefixes: list[Prefix]) -> Branches | None:
+        """The tree that needs the fewest new tokens to hold these prefixes, maybe a new one.
+
+        `None` where they have too little in common for one pass, or no memory is left.
+        """
+        cache, length = self._cache_up_to(root, len(root))
+        rest = {prefix[: end + 1] for prefix in prefixes for end in range(len(root), len(prefix))}
+        best, least = None, len(root) - length + len(rest)
+        for start, tree in self._memory.beginnings("branches", self.info.model_id, root):
+            new = len(tree.needed([prefix[len(start) :] for prefix in prefixes]))
+            if new <= least and len(tree) + new <= MAX_SLOTS:
+                best, least = tree, new
+        if best is not None:
+            return best
+        if len(rest) > PREFILL_CHUNK:
+            return None
+        if length < len(root):
+            self._logits_after(root)
+            cache, length = self._cache_up_to(root, len(root))
+        return Branches(root, cache) if length == len(root) else None
 
     def score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:
         check_prefix(prefix, self.info)
@@ -160,8 +250,9 @@ class LocalBackend:
             logits = self._forward(prefix[first : first + size], cache, only_last=False)
             skip = max(0, len(scored) - 1 - first)  # scored already; forwarded for the cache
             targets = prefix[first + skip + 1 : first + len(logits) + 1]
-            scored += _score_rows(logits[skip : skip + len(targets)], targets)
-        self._remember(prefix, cache, logits[-1])
+            scored += score_rows(logits[skip : skip + len(targets)], targets)
+        self._keep_cache(prefix, cache)
+        self._keep_distribution(prefix, logits[-1])
         return tuple(scored)
 
     # memory
@@ -179,57 +270,48 @@ class LocalBackend:
             return new_cache(self.model.config), 0
         return fork(found[1], length), length
 
-    def _remember(
-        self, prefix: tuple[int, ...], cache: Any, logits: NDArray[np.float32]
-    ) -> Distribution:
+    def _known_continuations(self, prefix: Prefix, count: int) -> Continuations | None:
+        known: Continuations | None = self._recall("continuations", prefix)
+        if known is not None and len(known.token_ids) >= count:
+            return Continuations(known.token_ids[:count], known.logprobs[:count])
+        distribution = self._recall("distribution", prefix)
+        return None if distribution is None else continuations_from(distribution, count)
+
+    def _keep_continuations(self, prefix: Prefix, logits: Logits, count: int) -> Continuations:
+        best = top_continuations(logits, count)
+        self._memory.put("continuations", self.info.model_id, prefix, best)
+        return best
+
+    def _keep_distribution(self, prefix: Prefix, logits: Logits) -> Distribution:
         # A pass of another shape differs in the last digits: what was shown once stays.
         distribution: Distribution | None = self._recall("distribution", prefix)
         if distribution is None:
             distribution = Distribution.from_logits(logits)
             self._memory.put("distribution", self.info.model_id, prefix, distribution)
+        return distribution
+
+    def _keep_cache(self, prefix: Prefix, cache: Any) -> None:
         if cache is not None:
             self._memory.put("cache", self.info.model_id, prefix, cache)
             # The longer cache can be cut back to the shorter one, which then is not needed.
             self._memory.forget("cache", self.info.model_id, prefix[:-1])
-        return distribution
 
     def _forward(
-        self, token_ids: Sequence[int], cache: Any, *, only_last: bool
+        self, token_ids: Sequence[int], cache: Any, *, only_last: bool = False, **inputs: Any
     ) -> NDArray[np.float32]:  # (n, V), or (1, V) for the last token only
         """The only place that runs the model."""
-        options: dict[str, Any] = {"use_cache": cache is not None}
+        inputs["use_cache"] = cache is not None
         if cache is not None:
-            options["past_key_values"] = cache
+            inputs["past_key_values"] = cache
         if self._takes_logits_to_keep:
-            options["logits_to_keep"] = 1 if only_last else 0
+            inputs["logits_to_keep"] = 1 if only_last else 0
         with torch.inference_mode():
             ids = torch.tensor([token_ids], dtype=torch.long, device=self.model.device)
-            logits = self.model(input_ids=ids, **options).logits[0]
+            logits = self.model(input_ids=ids, **inputs).logits[0]
             if only_last:
                 logits = logits[-1:]
             rows: NDArray[np.float32] = logits.float().cpu().numpy()
         return rows
-
-
-def _score_rows(logits: NDArray[np.float32], targets: Sequence[int]) -> list[ScoredToken]:
-    """Score each target against its row of logits `(n, V)`."""
-    scored = []
-    for row, token_id in zip(logits, targets, strict=True):
-        weights = np.exp((row - row.max()).astype(np.float64))
-        total = weights.sum()
-        target = row[token_id]
-        rank = int((row > target).sum()) + int((row[:token_id] == target).sum()) + 1
-        shifted = np.where(weights > 0, row - row.max(), 0.0)
-        log_total = float(np.log(total))
-        scored.append(
-            ScoredToken(
-                token_id,
-                logprob=float(target - row.max()) - log_total,
-                rank=rank,
-                entropy=max(0.0, log_total - float(weights @ shifted) / float(total)),
-            )
-        )
-    return scored
 
 
 def open_local(

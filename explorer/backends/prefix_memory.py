@@ -1,66 +1,20 @@
-"""What is remembered of prefixes: distributions, scores and KV caches in one budget of bytes.
+"""What is remembered of prefixes: distributions, scores and KV caches in one budget of bytes."""
 
-Rule 1: nothing stored here is ever changed in place. transformers' dynamic layers grow by
-`torch.cat`, which makes new tensors, so a fork shares its tensors with what it came from.
-Rule 2: a cache of any other kind is never reused. A full pass is slow; a wrong answer is wrong.
-"""
-
-import copy
 import threading
 from typing import Any
 
 import numpy as np
 from cachetools import LRUCache
-from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers import DynamicCache
 
-from explorer.backends.base import ScoredToken
+from explorer.backends.base import Continuations, ScoredToken
+from explorer.backends.branches import Branches
+from explorer.backends.kv_cache import cache_bytes
 from explorer.decoding import Distribution
 
 Prefix = tuple[int, ...]
 Found = tuple[Prefix, Any]
 Key = tuple[str, str, Prefix]  # kind, model, prefix
-
-
-def new_cache(config: PreTrainedConfig) -> DynamicCache | None:
-    """An empty KV cache whose forks are exact; `None` if this model's cache has none.
-
-    A sliding-window layer normally drops what has left its window, and then can't go back.
-    Told to record the past, it keeps every token and still shows attention only the window.
-    """
-    cache = DynamicCache(config=config)
-    if not cache.layers or not all(_can_fork(layer) for layer in cache.layers):
-        return None
-    for layer in cache.layers:
-        if isinstance(layer, DynamicSlidingWindowLayer):
-            layer.activate_past_recording()
-    return cache
-
-
-def _can_fork(layer: object) -> bool:
-    return type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
-
-
-def fork(cache: DynamicCache, length: int) -> DynamicCache:
-    """A cache of the first `length` tokens; the original stays as it was and no data is copied."""
-    forked = copy.copy(cache)
-    forked.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in forked.layers:
-        if layer.is_initialized:
-            layer.keys = layer.keys[..., :length, :]
-            layer.values = layer.values[..., :length, :]
-        if isinstance(layer, DynamicSlidingWindowLayer):
-            layer.cumulative_length = length
-    return forked
-
-
-def cache_bytes(cache: DynamicCache) -> int:
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for layer in cache.layers
-        if layer.is_initialized
-        for tensor in (layer.keys, layer.values)
-    )
 
 
 class PrefixMemory:
@@ -87,6 +41,15 @@ class PrefixMemory:
     def forget(self, kind: str, model_id: str, prefix: Prefix) -> None:
         with self._lock:
             self._store.pop((kind, model_id, prefix), None)
+
+    def beginnings(self, kind: str, model_id: str, prefix: Prefix) -> list[Found]:
+        """All values whose prefix is a beginning of this one, or this one itself."""
+        with self._lock:
+            return [
+                (key[2], value)
+                for key, value in self._store.items()
+                if key[:2] == (kind, model_id) and key[2] == prefix[: len(key[2])]
+            ]
 
     def longest(self, kind: str, model_id: str, prefix: Prefix) -> tuple[int, Found | None]:
         """The value whose prefix shares the most first ids with this one, and how many."""
@@ -122,6 +85,10 @@ def _size(value: Any) -> int:
         return 2 * (value.token_ids.nbytes + value.logits.nbytes)
     if isinstance(value, DynamicCache):
         return cache_bytes(value)
+    if isinstance(value, Branches):
+        return cache_bytes(value.cache)
+    if isinstance(value, Continuations):
+        return 200 + 16 * len(value.token_ids)
     if isinstance(value, tuple):
         return 200 + 8 * len(value) + (160 if value and isinstance(value[-1], ScoredToken) else 0)
     raise TypeError(f"can't tell the size of a {type(value).__name__}")

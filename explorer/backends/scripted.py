@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from explorer.backends.base import (
+    Continuations,
     Message,
     ModelInfo,
     NoChatTemplate,
@@ -15,6 +16,7 @@ from explorer.backends.base import (
     check_prefix,
     check_text,
     check_token_id,
+    continuations_from,
     score_from,
 )
 from explorer.backends.grammar import GrammarMaker
@@ -102,6 +104,14 @@ class ScriptedBackend:
                 logits = np.log(probabilities / probabilities.sum())
             self._distributions[prefix] = Distribution.from_logits(logits)
         return self._distributions[prefix]
+
+    def next_distributions(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[Distribution, ...]:
+        return tuple(self.next_distribution(prefix) for prefix in prefixes)
+
+    def continuations(
+        self, prefixes: Sequence[tuple[int, ...]], count: int
+    ) -> tuple[Continuations, ...]:
+        return tuple(continuations_from(one, count) for one in self.next_distributions(prefixes))
 
     def score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:
         self.next_distribution(prefix)

@@ -1,6 +1,19 @@
 """One user's exploration, as values that never change."""
 
+from explorer.session.beam import BeamSearch
+from explorer.session.characters import (
+    Character,
+    CharacterReading,
+    Mass,
+    Piece,
+    Rest,
+    Silent,
+    Way,
+    read_characters,
+)
+from explorer.session.cover import Cover
 from explorer.session.generation import Drawn, continue_text, draw_next
+from explorer.session.look_ahead import AheadNode, DrawnPath, Path, Search, run, tail
 from explorer.session.reading import Candidate, PathToken, Reading, read, read_candidates, read_path
 from explorer.session.scoring import bits_per_byte, bits_per_token, perplexity
 from explorer.session.session import Prompt, Session
@@ -17,17 +30,30 @@ from explorer.session.tree import Choice, How, Node, Tree
 
 __all__ = [
     "MAX_LINK",
+    "AheadNode",
+    "BeamSearch",
     "Candidate",
+    "Character",
+    "CharacterReading",
     "Choice",
+    "Cover",
     "Drawn",
+    "DrawnPath",
     "How",
+    "Mass",
     "Node",
+    "Path",
     "PathToken",
+    "Piece",
     "Prompt",
     "Reading",
+    "Rest",
+    "Search",
     "Session",
+    "Silent",
     "StateRefused",
     "Tree",
+    "Way",
     "bits_per_byte",
     "bits_per_token",
     "continue_text",
@@ -36,9 +62,12 @@ __all__ = [
     "perplexity",
     "read",
     "read_candidates",
+    "read_characters",
     "read_path",
+    "run",
     "session_from",
     "state_of",
+    "tail",
     "to_link",
     "trace_prefix",
 ]

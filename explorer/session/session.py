@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from explorer.backends.base import Backend, ContextTooLong, check_token_id, score_from
-from explorer.decoding import Chain, Trace, advance, flip, observe, resume
+from explorer.decoding import Chain, StatefulStep, Trace, advance, flip, observe, resume
 from explorer.session.generation import draw_next
+from explorer.session.look_ahead import Search
 from explorer.session.tracing import trace_prefix
 from explorer.session.tree import Choice, How, Tree
 
@@ -41,6 +42,7 @@ class Session:
     seed: int = 0
     past: tuple[Moment, ...] = ()
     future: tuple[Moment, ...] = ()
+    ahead: Search | None = None  # the last look-ahead, which no action but another one changes
 
     @classmethod
     def start(
@@ -100,6 +102,32 @@ class Session:
         drawn = draw_next(backend, self.prefix, self.chain_here, self.seed, start)
         choice = Choice(drawn.applied, drawn.chain, drawn.observed, drawn.logprob)
         return self._grown(drawn.token_id, "sampled", drawn.u, choice, joined=joined)
+
+    def adopt(
+        self, backend: Backend, prefix: tuple[int, ...], token_ids: tuple[int, ...]
+    ) -> "Session":
+        """Append a continuation of any prefix in the tree, and go to its end; one undo.
+
+        Raises `ValueError` if the tree does not hold the prefix. One forward pass scores all
+        tokens; rules with a state need each one's distribution.
+        """
+        tree = self.now.tree.find(prefix)
+        if tree is None:
+            raise ValueError("the tree does not hold this prefix")
+        if len(prefix) + len(token_ids) > backend.info.context_length:
+            raise ContextTooLong(len(prefix) + len(token_ids), backend.info.context_length)
+        grown = replace(self, now=replace(self.now, tree=tree))
+        stateless = not any(isinstance(step, StatefulStep) for step in grown.chain_here)
+        scored = backend.score(prefix + token_ids)[len(prefix) :]
+        for token in scored:
+            chain = grown.chain_here
+            choice = (
+                Choice(chain, chain, (), token.logprob)
+                if stateless
+                else grown._choice(grown.trace(backend), token.token_id)
+            )
+            grown = grown._grown(token.token_id, "picked", None, choice, joined=True)
+        return self._moved(grown.now)
 
     def rewind(self, depth: int) -> "Session":
         """Go back until `depth` tokens follow the prompt."""

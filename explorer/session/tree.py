@@ -86,6 +86,21 @@ class Tree:
         """Go to any node, or with 0 to the prompt."""
         return replace(self, cursor=self.node(node_id).node_id if node_id else ROOT)
 
+    def find(self, prefix: tuple[int, ...]) -> "Tree | None":
+        """The tree with its cursor where this prefix ends; `None` if it does not hold it."""
+        if self.prefix == prefix:
+            return self
+        if prefix[: len(self.prompt)] != self.prompt:
+            return None
+        ends = {ROOT}
+        for token_id in prefix[len(self.prompt) :]:
+            ends = {
+                node.node_id
+                for node in self.nodes
+                if node.parent_id in ends and node.token_id == token_id and not node.deleted
+            }
+        return self.at(min(ends)) if ends else None
+
     def marked(
         self, node_id: int, *, name: str | None = None, pinned: bool | None = None
     ) -> "Tree":

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from explorer.backends import local
+from explorer.backends.kv_cache import cache_bytes, fork, new_cache
 from explorer.backends.local import LocalBackend
-from explorer.backends.prefix_memory import PrefixMemory, cache_bytes, fork, new_cache
+from explorer.backends.prefix_memory import PrefixMemory
 from explorer.decoding import Distribution
 from tests.backends import tiny
 

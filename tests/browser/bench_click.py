@@ -9,8 +9,8 @@ import gradio as gr
 import torch
 from playwright.sync_api import Page, sync_playwright
 
+from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.local import LocalBackend
-from explorer.backends.prefix_memory import fork, new_cache
 from tests.browser.conftest import FLAGS
 from tests.conftest import start_app
 
