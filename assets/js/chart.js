@@ -1,21 +1,9 @@
 // The distribution as a drawing: bars raw against final, the cumulative curves, the cut.
-const SVG = 'http://www.w3.org/2000/svg';
-function shape(parent, tag, attributes, text) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text !== undefined) node.textContent = text;
-  parent.append(node);
-  return node;
-}
-
 function drawChart(chart) {
   const count = Math.min(chart.labels.length, 20);
   const width = 400, height = 240, left = 34, right = 34, top = 10, bottom = 60;
   const inner = width - left - right, tall = height - top - bottom, slot = inner / count;
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
-  svg.setAttribute('role', 'img');
-  svg.setAttribute('aria-label', t('chart_label', { count, token: chart.labels[0], raw: probability(chart.raw[0]), final: probability(chart.final[0]) }));
+  const svg = sheet(width, height, t('chart_label', { count, token: chart.labels[0], raw: probability(chart.raw[0]), final: probability(chart.final[0]) }));
   const peak = niceTop(Math.max(...chart.raw.slice(0, count), ...chart.final.slice(0, count)));
   const y = p => top + tall * (1 - p / peak), yAll = p => top + tall * (1 - p);
   for (let i = 0; i <= 4; i++) {
@@ -58,18 +46,3 @@ function niceTop(p) {
 function percentTick(p) {
   return formatter('tick', { style: 'percent', maximumSignificantDigits: 3 }).format(p);
 }
-
-// The drawing as a file: with the looks that the page's style sheet gives it written into it.
-const LOOKS = ['fill', 'stroke', 'stroke-width', 'stroke-dasharray', 'opacity', 'font-family', 'font-size', 'paint-order'];
-el['save-chart'].addEventListener('click', () => {
-  const shown = el.chart.querySelector('svg');
-  if (!shown) return;
-  const copy = shown.cloneNode(true), from = [...shown.querySelectorAll('*')];
-  [...copy.querySelectorAll('*')].forEach((node, i) => {
-    const looks = getComputedStyle(from[i]);
-    for (const name of LOOKS) node.style.setProperty(name, looks.getPropertyValue(name));
-  });
-  copy.setAttribute('xmlns', SVG);
-  copy.style.background = getComputedStyle(el.chart.parentElement).backgroundColor;
-  download('distribution.svg', 'image/svg+xml', new XMLSerializer().serializeToString(copy));
-});

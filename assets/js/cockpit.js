@@ -27,11 +27,8 @@ function drawDialChart(dials) {
   el['dial-chart'].hidden = past.length === 0;
   if (!past.length) return;
   const width = 400, height = 150, left = 30, right = 8, top = 8, bottom = 34;
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
-  svg.setAttribute('role', 'img');
   const mean = past.filter(one => one.surprise !== null).reduce((sum, one, _, all) => sum + one.surprise / all.length, 0);
-  svg.setAttribute('aria-label', t('dial_chart_label', { count: past.length, mean: decimals(mean, 2), tau: decimals(dials.tau, 2) }));
+  const svg = sheet(width, height, t('dial_chart_label', { count: past.length, mean: decimals(mean, 2), tau: decimals(dials.tau, 2) }));
   const mus = [...past.map(one => one.mu), dials.mu];
   const peak = Math.max(...mus, ...past.map(one => one.surprise ?? 0), dials.tau, 1), floor = Math.min(0, ...mus);
   const x = i => left + (width - left - right) * (i + 0.5) / (past.length + 1);

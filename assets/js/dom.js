@@ -61,9 +61,9 @@ function showNote(text, { retry = null, kind = 'error', stays = false } = {}) {
 function hideNote() { el.note.hidden = true; }
 el['note-close'].addEventListener('click', hideNote);
 
-function download(name, type, text) {
+function download(name, type, content) {
   const link = make('a');
-  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.href = URL.createObjectURL(new Blob([content], { type }));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -12,6 +12,7 @@ function show(view) {
   drawStrip(view);
   drawScore(view);
   drawTree(view);
+  if (aheadFound.length && aheadOf !== textOf(view)) drawAhead();
   showTable(view);
   setButtons();
   const name = setup.models.find(choice => choice.name === view.model.name)?.title ?? view.model.name;
@@ -26,6 +27,7 @@ function showTable(table) {
   drawLedger(current);
   drawDice(current);
   drawCockpit(current);
+  readBeyond();
 }
 function redraw() {
   translatePage();
@@ -34,9 +36,13 @@ function redraw() {
   buildExamples();
   buildControls();
   setText(el['number-form'], asFraction ? '0.00' : '%');
+  drawAhead();
+  drawPins();
+  drawLens();
   if (current) show(current);
 }
 function setButtons() {
+  el['ahead-run'].disabled = !current || running || current.stop === 'context_full';
   const can = { undo: current?.can_undo, redo: current?.can_redo, reset: current && current.length > current.prompt_length };
   for (const button of element.querySelectorAll('[data-do]')) {
     const action = button.dataset.do;

@@ -31,7 +31,11 @@ function drawLegend() {
   el['colour-by'].replaceChildren(...Object.keys(COLOURS).map(name => Object.assign(make('option', '', t('colour_' + name)), { value: name })));
   el['colour-by'].value = colourBy;
 }
-el['colour-by'].addEventListener('change', () => { colourBy = el['colour-by'].value; remember('colour', colourBy); drawLegend(); if (current) drawStrip(current); });
+el['colour-by'].addEventListener('change', () => { colourBy = el['colour-by'].value; remember('colour', colourBy); drawLegend(); colourStrip(); });
+// Chips take another colour as they are: making thousands of them anew would take most of a second.
+function colourStrip() {
+  for (const node of el.chips.querySelectorAll('.chip')) node.dataset.bucket = bucketBy(colourBy, COLOURS[colourBy].of(node.nteChip));
+}
 
 function drawStrip(view) {
   const nodes = [];
@@ -46,7 +50,7 @@ function drawStrip(view) {
   for (const chip of view.chips) {
     const shown = splitBytes && chip.parts.length > 1 ? chip.parts.map(part => ({ ...chip, text: part.text, probability: part.probability, parts: [part] })) : [chip];
     for (const one of shown) {
-      const key = language + asFraction + colourBy + view.prompt_length + JSON.stringify(one);
+      const key = language + asFraction + view.prompt_length + JSON.stringify(one);
       const node = kept.get(key) ?? chipNode(one, view);
       node.nteKey = key;
       nodes.push(node);
@@ -62,8 +66,9 @@ function drawStrip(view) {
 
 // Puts these children in this order, touching only those that differ.
 function arrange(box, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...box.children]) if (!wanted.has(child)) child.remove(); // first: what follows then stays in its place
   nodes.forEach((node, i) => { if (box.children[i] !== node) box.insertBefore(node, box.children[i] ?? null); });
-  while (box.children.length > nodes.length) box.lastChild.remove();
 }
 
 function chipNode(chip, view) {

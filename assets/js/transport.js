@@ -14,7 +14,7 @@ let wholeStrip = false;
 let topN = 50;
 
 async function send(action, more = {}) {
-  const answer = await server.act({ action, key, top_n: topN, whole_strip: wholeStrip, with_ledger: ledgerShown, with_tree: treeShown, ...more });
+  const answer = await server.act({ action, key, top_n: topN, whole_strip: wholeStrip, with_ledger: ledgerShown, with_tree: treeShown, tree_known: treeKept.digest, with_score: scoreShown, ...more });
   return answer ?? { error: { code: 'connection' } };
 }
 

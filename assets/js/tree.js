@@ -1,6 +1,13 @@
 // The tree of choices. Tokens that follow one another without a branch stand in one line.
 let treeShown = remembered('tree') === '1';
-const treeNodes = new Map(); // token buttons by node id: going somewhere repaints two of them
+let treeKept = { digest: '', nodes: [] }; // the last tree that came: the server sends no tree twice
+let treeDrawn = ''; // which tree the box shows, in which language and form of numbers
+let treePath = new Set(), treeHere = null; // where the marks are
+let treeOpened = true; // just now: the current node is to be brought into view
+const treeRoot = make('ul', 'tree-lines');
+const treeNodes = new Map(); // token buttons by node id
+const treeLines = new Map(); // lines by the id of their first node
+const DEEP = 8; // levels from which on a level is indented by less
 
 function drawTree(view) {
   setText(el['tree-open'], (treeShown ? '▾ ' : '▸ ') + t('tree'));
@@ -9,48 +16,78 @@ function drawTree(view) {
   el.compare.disabled = view.node_count === 0;
   el['tree-box'].hidden = !treeShown;
   if (!treeShown || !view.tree) return;
-  const { nodes, cursor } = view.tree, onPath = new Set(view.tree.path);
+  if (view.tree.nodes) treeKept = view.tree;
+  const form = [treeKept.digest, language, asFraction].join(' ');
+  if (form !== treeDrawn) buildTree(treeKept.nodes);
+  treeDrawn = form;
+  markTree(view.tree);
+}
+
+// Lines and tokens that are the same keep their elements: a step draws one more token.
+function buildTree(nodes) {
   const children = new Map([[0, []]]);
   for (const node of nodes) { children.set(node.id, []); children.get(node.parent).push(node); }
-  for (const id of treeNodes.keys()) if (id !== 0 && !children.has(id)) treeNodes.delete(id);
-  const focused = document.activeElement?.nteNode;
-  const root = make('ul', 'tree-lines');
-  const first = make('li', 'tree-line');
-  first.append(treeToken({ id: 0, text: t('tree_prompt'), how: 'prompt', probability: null, sum: null }, cursor, onPath));
-  root.append(first);
+  const held = treeFocus();
+  const first = treeLine({ id: 0 }, []);
+  arrange(first.run, [treeToken({ id: 0, text: t('tree_prompt'), how: 'prompt', probability: null, sum: null })]);
+  const lists = [[treeRoot, [first.item]]];
   // Not recursive: a tree can be a thousand branches deep.
-  const waiting = children.get(0).map(node => [node, root]).reverse();
+  const waiting = children.get(0).map(node => [node, lists[0], 1]).reverse();
+  const starts = new Set([0]);
   while (waiting.length) {
-    const [start, list] = waiting.pop();
-    const line = make('li', 'tree-line'), run = make('span', 'tree-run');
+    const [start, list, level] = waiting.pop();
+    const run = [];
     let node = start;
     for (;;) {
-      run.append(treeToken(node, cursor, onPath));
+      run.push(treeToken(node));
       const after = children.get(node.id);
       if (after.length !== 1 || after[0].name || after[0].pinned) break;
       node = after[0];
     }
-    line.append(branchTools(start, node), run);
-    list.append(line);
-    const after = children.get(node.id);
-    if (after.length) {
-      const inner = make('ul', 'tree-lines');
-      line.append(inner);
-      for (const next of [...after].reverse()) waiting.push([next, inner]);
-    }
+    const line = treeLine(start, [language, asFraction, start.pinned, start.name, node.sum], node.sum);
+    starts.add(start.id);
+    arrange(line.run, run);
+    list[1].push(line.item);
+    const after = children.get(node.id), inner = [line.inner, []];
+    arrange(line.item, after.length ? [line.tools, line.run, line.inner] : [line.tools, line.run]);
+    line.inner.classList.toggle('deep', level >= DEEP);
+    if (after.length) lists.push(inner);
+    for (const next of [...after].reverse()) waiting.push([next, inner, level + 1]);
   }
-  el['tree-box'].replaceChildren(root);
-  const tokens = [...el['tree-box'].querySelectorAll('.tree-token')];
-  oneTabStop(tokens, Math.max(0, tokens.findIndex(one => one.nteNode === cursor)));
-  if (focused !== undefined) treeNodes.get(focused)?.focus();
+  for (const [list, items] of lists) arrange(list, items);
+  for (const id of treeLines.keys()) if (!starts.has(id)) treeLines.delete(id);
+  for (const id of treeNodes.keys()) if (!children.has(id)) treeNodes.delete(id);
+  held?.()?.focus({ preventScroll: true });
 }
-function treeToken(node, cursor, onPath) {
+// What is focused now, to be found again after its element was moved or made anew.
+function treeFocus() {
+  const focused = document.activeElement;
+  if (!el['tree-box'].contains(focused)) return null;
+  if (focused.nteNode !== undefined) return () => treeNodes.get(focused.nteNode);
+  const start = focused.closest('li').nteStart.id, { act } = focused.dataset;
+  return act ? () => treeLines.get(start)?.item.querySelector(`[data-act=${act}]`) : null;
+}
+function treeLine(start, looks, sum) {
+  let line = treeLines.get(start.id);
+  if (!line) {
+    line = { item: make('li', 'tree-line'), tools: make('span', 'tree-tools'), run: make('span', 'tree-run'), inner: make('ul', 'tree-lines'), looks: '' };
+    line.item.append(line.tools, line.run);
+    treeLines.set(start.id, line);
+  }
+  line.item.nteStart = start;
+  const key = looks.join('\n');
+  if (line.looks !== key) line.tools.replaceChildren(...treeTools(start, sum));
+  line.looks = key;
+  return line;
+}
+function treeToken(node) {
   let button = treeNodes.get(node.id);
-  const key = language + asFraction + node.text + node.sum;
+  const key = [language, asFraction, node.text, node.how, node.probability, node.sum].join('\n');
   if (button?.nteKey !== key) {
     button = make('button', 'tree-token', node.text);
     button.type = 'button';
     button.dir = 'auto';
+    button.tabIndex = -1;
     button.nteNode = node.id;
     button.nteKey = key;
     button.dataset.bucket = node.id ? bucket(node.probability) : 'unknown';
@@ -59,50 +96,93 @@ function treeToken(node, cursor, onPath) {
     button.setAttribute('aria-label', node.text + (says ? ': ' + says : ''));
     treeNodes.set(node.id, button);
   }
-  button.classList.toggle('here', node.id === cursor);
-  button.classList.toggle('on-path', onPath.has(node.id));
-  if (node.id === cursor) button.setAttribute('aria-current', 'true'); else button.removeAttribute('aria-current');
   return button;
 }
-function branchTools(start, end) {
-  const box = make('span', 'tree-tools');
-  const tool = (sign, says, act) => {
+function treeTools(start, sum) {
+  const tool = (act, sign, says) => {
     const button = make('button', 'tree-tool', sign);
     button.type = 'button';
+    button.tabIndex = -1; // reached with the arrow keys: hundreds of branches are one tab stop
     button.title = says;
     button.setAttribute('aria-label', says);
-    button.addEventListener('click', act);
-    box.append(button);
+    button.dataset.act = act;
     return button;
   };
-  tool(start.pinned ? '★' : '☆', start.pinned ? t('unpin') : t('pin'), () => perform('mark', { node_id: start.id, pinned: !start.pinned })).setAttribute('aria-pressed', String(start.pinned));
-  tool('✎', t('name_branch'), () => {
-    const input = make('input');
-    input.type = 'text';
-    input.value = start.name;
-    input.maxLength = 100;
-    input.setAttribute('aria-label', t('name_branch'));
-    let left = false;
-    const done = save => { if (left) return; left = true; if (save && input.value !== start.name) perform('mark', { node_id: start.id, name: input.value }); else drawTree(current); };
-    input.addEventListener('keydown', event => { if (event.key === 'Enter' && !event.isComposing) done(true); if (event.key === 'Escape') done(false); });
-    input.addEventListener('blur', () => done(true));
-    box.append(input);
-    input.focus();
-  });
-  tool('×', t('delete_branch'), () => perform('delete', { node_id: start.id }));
-  if (start.name) box.append(make('strong', 'tree-name', start.name));
-  box.append(make('span', 'tree-sum', end.sum === null ? unknown : 'Σ ' + decimals(end.sum, 1)));
-  return box;
+  const pin = tool('pin', start.pinned ? '★' : '☆', start.pinned ? t('unpin') : t('pin'));
+  pin.setAttribute('aria-pressed', String(start.pinned));
+  const found = [pin, tool('name', '✎', t('name_branch')), tool('delete', '×', t('delete_branch'))];
+  if (start.name) found.push(make('strong', 'tree-name', start.name));
+  found.push(make('span', 'tree-sum', sum === null ? unknown : 'Σ ' + decimals(sum, 1)));
+  return found;
 }
+function nameBranch(start, box) {
+  const input = make('input');
+  input.type = 'text';
+  input.value = start.name;
+  input.maxLength = 100;
+  input.setAttribute('aria-label', t('name_branch'));
+  let left = false;
+  const done = (save, back) => {
+    if (left) return;
+    left = true;
+    input.remove();
+    if (back) box.querySelector('[data-act=name]').focus();
+    if (save && input.value !== start.name) perform('mark', { node_id: start.id, name: input.value });
+  };
+  input.addEventListener('keydown', event => {
+    if (event.isComposing || !['Enter', 'Escape'].includes(event.key)) return;
+    event.preventDefault(); // else the same Enter presses the button that is focused next
+    done(event.key === 'Enter', true);
+  });
+  input.addEventListener('blur', () => done(true, false));
+  box.append(input);
+  input.focus();
+}
+
+// Going from node to node moves the marks, however large the tree is.
+function markTree({ cursor, path }) {
+  const here = treeNodes.get(cursor), now = new Set(path);
+  for (const id of treePath) if (!now.has(id)) treeNodes.get(id)?.classList.remove('on-path');
+  for (const id of now) treeNodes.get(id).classList.add('on-path');
+  treePath = now;
+  const moved = treeHere !== here;
+  if (moved) {
+    treeHere?.classList.remove('here');
+    treeHere?.removeAttribute('aria-current');
+  }
+  for (const one of treeRoot.querySelectorAll('[tabindex="0"]')) if (one !== here) one.tabIndex = -1;
+  here.classList.add('here');
+  here.setAttribute('aria-current', 'true');
+  here.tabIndex = 0;
+  treeHere = here;
+  if (moved || treeOpened) requestAnimationFrame(() => scrollWithin(el['tree-box'], here)); // no layout before all is drawn
+  treeOpened = false;
+}
+// Scrolls the box, never the page.
+function scrollWithin(box, node) {
+  const at = node.getBoundingClientRect(), frame = box.getBoundingClientRect();
+  if (at.top < frame.top || at.bottom > frame.bottom) box.scrollTop += (at.top + at.bottom - frame.top - frame.bottom) / 2;
+  if (at.left < frame.left || at.right > frame.right) box.scrollLeft += (at.left + at.right - frame.left - frame.right) / 2;
+}
+
+el['tree-box'].append(treeRoot);
 el['tree-box'].addEventListener('click', event => {
-  const token = event.target.closest('.tree-token');
+  const token = event.target.closest('.tree-token'), tool = event.target.closest('.tree-tool');
   if (token) perform('go_to', { node_id: token.nteNode });
+  if (!tool) return;
+  const start = tool.closest('li').nteStart, { act } = tool.dataset;
+  if (act === 'pin') perform('mark', { node_id: start.id, pinned: !start.pinned });
+  if (act === 'delete') perform('delete', { node_id: start.id });
+  if (act === 'name') nameBranch(start, tool.parentElement);
 });
-roving(el['tree-box'], '.tree-token');
-el['tree-open'].addEventListener('click', () => {
+roving(el['tree-box'], '.tree-token, .tree-tool');
+el['tree-open'].addEventListener('click', async () => {
   treeShown = !treeShown;
   remember('tree', treeShown ? '1' : '0');
-  if (current) { drawTree(current); if (treeShown) perform('open'); }
+  if (!current) return;
+  treeOpened = treeShown;
+  drawTree(current);
+  if (treeShown) { while (busy) await pause(5); perform('open'); }
 });
 el.compare.addEventListener('click', async () => {
   while (busy) await pause(5);

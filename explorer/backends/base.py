@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from explorer.decoding import Constraint, Distribution, Grammar
+from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 
 # The errors that a backend raises; a screen or an API turns each into a message.
 #
@@ -249,6 +249,10 @@ class Backend(Protocol):
 
     def token(self, token_id: int) -> Token:
         """The vocabulary's entry for a token id; `TokenOutOfRange` for any other id."""
+        ...
+
+    def spelling(self) -> Spelling:
+        """The vocabulary's bytes, indexed; a special token spells none. Built at the first call."""
         ...
 
     def next_distribution(self, prefix: tuple[int, ...]) -> Distribution:

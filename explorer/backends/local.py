@@ -33,7 +33,7 @@ from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.logit_rows import score_rows, top_continuations
 from explorer.backends.prefix_memory import PrefixMemory
 from explorer.backends.vocabulary import Vocabulary, tokenizer_family
-from explorer.decoding import Constraint, Distribution, Grammar
+from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 
 PREFILL_CHUNK = 512  # tokens in one forward pass: bounds the memory of attention masks
 LOGITS_BYTES = 256 * 2**20  # of one forward pass that returns logits for every token
@@ -61,6 +61,8 @@ class LocalBackend:
         self._tokenizer = tokenizer
         self._vocabulary = Vocabulary(tokenizer, info.tokenizer_family)
         self._grammars = GrammarMaker(info, lambda: self._vocabulary.tokens(info))
+        self._spelling: Spelling | None = None
+        self._indexing = threading.Lock()
         self._memory = memory or PrefixMemory(DEFAULT_BUDGET)
         self._computing = threading.RLock()
         self._tokenizing = threading.Lock()  # a fast tokenizer refuses to be borrowed twice
@@ -108,6 +110,13 @@ class LocalBackend:
 
     def token(self, token_id: int) -> Token:
         return self._vocabulary.token(token_id, self.info)
+
+    def spelling(self) -> Spelling:
+        with self._indexing:
+            if self._spelling is None:
+                tokens = self._vocabulary.tokens(self.info)
+                self._spelling = Spelling(None if one.special else one.raw for one in tokens)
+            return self._spelling
 
     def grammar(self, constraint: Constraint, start: int) -> Grammar:
         return self._grammars.make(constraint, start)

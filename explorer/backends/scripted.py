@@ -20,7 +20,7 @@ from explorer.backends.base import (
     score_from,
 )
 from explorer.backends.grammar import GrammarMaker
-from explorer.decoding import Constraint, Distribution, Grammar
+from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 
 
 class ScriptedBackend:
@@ -52,6 +52,7 @@ class ScriptedBackend:
         self._script = dict(script or {})
         self.forwards = 0
         self._distributions: dict[tuple[int, ...], Distribution] = {}
+        self._spelling: Spelling | None = None
         self.info = ModelInfo(
             model_id=model_id,
             vocab_size=len(self._vocabulary),
@@ -93,6 +94,14 @@ class ScriptedBackend:
     def token(self, token_id: int) -> Token:
         check_token_id(token_id, self.info)
         return Token(token_id, self._vocabulary[token_id], token_id in self._special)
+
+    def spelling(self) -> Spelling:
+        if self._spelling is None:
+            self._spelling = Spelling(
+                None if token_id in self._special else raw
+                for token_id, raw in enumerate(self._vocabulary)
+            )
+        return self._spelling
 
     def next_distribution(self, prefix: tuple[int, ...]) -> Distribution:
         check_prefix(prefix, self.info)

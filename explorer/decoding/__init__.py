@@ -23,6 +23,7 @@ from explorer.decoding.penalties import (
 from explorer.decoding.presets import PRESETS
 from explorer.decoding.randomness import uniform
 from explorer.decoding.ranking import RankedToken, Ranking, rank_candidates
+from explorer.decoding.spelling import NextCharacters, Spelling
 from explorer.decoding.step import Chain, StatefulStep, Step, step_name
 from explorer.decoding.temperature import DynamicTemperature, QuadraticSmoothing, Temperature
 from explorer.decoding.thresholds import EpsilonCutoff, EtaCutoff, PLess, TopA, TopNSigma
@@ -59,6 +60,7 @@ __all__ = [
     "MirostatV1",
     "MirostatV2",
     "Miss",
+    "NextCharacters",
     "NoRepeatNgram",
     "Observation",
     "PLess",
@@ -69,6 +71,7 @@ __all__ = [
     "RepetitionPenalty",
     "Rolls",
     "Segment",
+    "Spelling",
     "Stage",
     "StatefulStep",
     "Step",

@@ -27,6 +27,7 @@ from explorer.session.state import (
 )
 from explorer.session.tracing import trace_prefix
 from explorer.session.tree import Choice, How, Node, Tree
+from explorer.session.words import FirstToken, Likelihood, WordReading, read_word
 
 __all__ = [
     "MAX_LINK",
@@ -39,7 +40,9 @@ __all__ = [
     "Cover",
     "Drawn",
     "DrawnPath",
+    "FirstToken",
     "How",
+    "Likelihood",
     "Mass",
     "Node",
     "Path",
@@ -54,6 +57,7 @@ __all__ = [
     "StateRefused",
     "Tree",
     "Way",
+    "WordReading",
     "bits_per_byte",
     "bits_per_token",
     "continue_text",
@@ -64,6 +68,7 @@ __all__ = [
     "read_candidates",
     "read_characters",
     "read_path",
+    "read_word",
     "run",
     "session_from",
     "state_of",

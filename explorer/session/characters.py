@@ -18,7 +18,7 @@ from explorer.backends.base import Backend
 from explorer.decoding import Chain, NextCharacters, StatefulStep, Trace, advance, resume
 from explorer.session.tracing import trace_prefix
 
-BATCH = 8  # pieces that share a forward pass
+BATCH = 32  # pieces that share a forward pass
 BOUND = 0.01
 MOST_PASSES = 4
 MOST = 200
@@ -138,7 +138,7 @@ def read_characters(
     `chain` is in the state it has there, and `start` is the length of the prompt, after which
     constraints begin. `pending` are the bytes of an unfinished character that the prefix
     ends in; `ParameterError` if they are not the beginning of one. The most probable pieces
-    are followed first, up to 8 in a batch, until at most `bound` of raw and of final mass is
+    are followed first, up to 32 in a batch, until at most `bound` of raw and of final mass is
     left or `most_passes` batches were asked. A prefix that fills the context is not followed.
     At most `most` characters, silent tokens and pieces are listed one by one; sums are of all.
     """
@@ -265,6 +265,7 @@ class _Search:
                 ways[code] += (
                     Way((*place.token_ids, token_id), place.mass.raw * share)
                     for token_id, share in tokens
+                    if share
                 )
         return {
             code: tuple(sorted(rows, key=lambda way: (-way.raw, way.token_ids))[:WAYS])
@@ -276,7 +277,7 @@ def _listed(rows: list[tuple[float, float, int]], most: int) -> tuple[list[tuple
     """The first rows of any mass, and what is too many; a row is (-final, -raw, number)."""
     there = sorted(row for row in rows if row[0] or row[1])
     others = there[most:]
-    left = Mass(-math.fsum(row[1] for row in others), -math.fsum(row[0] for row in others))
+    left = Mass(math.fsum(-row[1] for row in others), math.fsum(-row[0] for row in others))
     listed = [(number, Mass(-raw, -final)) for final, raw, number in there[:most]]
     return listed, Rest(len(others), left)
 

@@ -17,18 +17,28 @@ from explorer.session import (
     to_link,
 )
 from explorer.ui import arguments
+from explorer.ui.ahead import AHEAD, adopt
 from explorer.ui.lab import LAB
 from explorer.ui.loading import loaded_state
 from explorer.ui.messages import Refused, error_facts
-from explorer.ui.payload import status_payload, table_payload, view_payload
+from explorer.ui.payload import (
+    bytes_of,
+    status_payload,
+    table_payload,
+    texts_of,
+    view_payload,
+)
 from explorer.ui.store import KEY, SessionStore
 from explorer.ui.zero_gpu import on_gpu
+from explorer.views.ahead import ahead_data
 from explorer.views.files import path_csv, session_file, table_csv
 from explorer.views.text import plain_text
 
 Request = Mapping[str, Any]
 Payload = dict[str, Any]
 Then = Callable[[Session, Backend, Request], Session]
+FILES = ("csv", "path_csv", "json", "text", "link")
+READING = {*FILES, *LAB}  # change nothing, so no click waits for them
 MAX_NAME = 100  # characters of a branch's name
 
 
@@ -40,6 +50,8 @@ class Asked:
     whole_strip: bool
     with_ledger: bool
     with_tree: bool
+    with_score: bool
+    tree_known: str  # the digest of the tree that the page holds
 
 
 class Actions:
@@ -58,6 +70,7 @@ class Actions:
             "redo": lambda session, backend, data: session.redo(),
             "reset": lambda session, backend, data: session.reset(),
             "jump": _jump,
+            "adopt": adopt,
             "go_to": _go_to,
             "mark": _mark,
             "delete": _delete,
@@ -76,6 +89,9 @@ class Actions:
             if not isinstance(key, str) or not KEY.fullmatch(key):
                 raise ParameterError("key", arguments.short(key), "a UUID")
             slot = self._store.slot(key)
+            action = data.get("action")
+            if isinstance(action, str) and action in READING:
+                return {"ok": self._compute(slot.session, data)[0]}
             with slot.lock:
                 # A failure leaves the session as it was.
                 answer, slot.session = self._compute(slot.session, data)
@@ -91,6 +107,8 @@ class Actions:
             arguments.flag_argument("whole_strip", data.get("whole_strip", False)),
             arguments.flag_argument("with_ledger", data.get("with_ledger", False)),
             arguments.flag_argument("with_tree", data.get("with_tree", False)),
+            arguments.flag_argument("with_score", data.get("with_score", False)),
+            arguments.text_argument("tree_known", data.get("tree_known", "")),
         )
         if action == "ask":
             return self._ask(session, data, asked)
@@ -103,8 +121,14 @@ class Actions:
         if action in self._steps:
             backend = self._models.get(session.now.model)
             return self._show(self._steps[action](session, backend, data), asked, action)
-        if action in ("csv", "path_csv", "json", "text", "link"):
+        if action in FILES:
             return {action: self._file(session, action, asked)}, session
+        if action in AHEAD:
+            backend = self._models.get(session.now.model)
+            session = AHEAD[action](session, backend, data)
+            assert session.ahead is not None, "it was just advanced"
+            found = ahead_data(session.ahead, texts_of(backend), bytes_of(backend))
+            return {"ahead": found}, session
         if action in LAB:
             return {
                 action: LAB[action](session, self._models.get(session.now.model), data)
@@ -141,6 +165,8 @@ class Actions:
             backend,
             with_ledger=asked.with_ledger,
             with_tree=asked.with_tree,
+            with_score=asked.with_score,
+            tree_known=asked.tree_known,
             whole_strip=asked.whole_strip,
         )
         return {"view": view}, session

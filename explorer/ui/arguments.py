@@ -48,6 +48,13 @@ def count_argument(name: str, value: Any, low: int, high: int) -> int:
     return value
 
 
+def plain(name: str, value: Any) -> Any:
+    """A value that whoever takes it checks: fit to be shown in the error, if there is one."""
+    if not isinstance(value, int | float):
+        raise ParameterError(name, short(value), "a number")
+    return short(value)
+
+
 def seed_argument(value: Any) -> int:
     return count_argument("seed", value, 0, MAX_SEED)
 

@@ -6,15 +6,21 @@ from typing import Any
 from explorer.backends.base import Backend
 from explorer.decoding import Trace, roll, to_be_alone, to_survive
 from explorer.decoding.parameters import ParameterError
-from explorer.session import Session
+from explorer.session import Session, read_characters, read_path, read_word
 from explorer.ui import arguments
 from explorer.ui.messages import Refused
-from explorer.ui.payload import texts_of
+from explorer.ui.payload import bytes_of, texts_of
+from explorer.views.characters import characters_data
 from explorer.views.lab import alternative, fallen, rolls_data
+from explorer.views.strip import pending_bytes
 from explorer.views.tree import branches
+from explorer.views.words import words_data
 
 Request = Mapping[str, Any]
 MAX_ROLLS = 100_000
+LENS_PASSES, MAX_PASSES = 4, 16  # forward passes that follow unfinished characters
+MAX_PINS = 12
+MAX_PIN = 100  # characters
 MAX_TYPED = 1000  # characters of a word that becomes a ban, a bias or a breaker
 
 
@@ -80,18 +86,47 @@ def _encode(session: Session, backend: Backend, data: Request) -> dict[str, Any]
 
 def _branches(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
     """The branches of the tree as texts, side by side."""
-
-    def bytes_of(token_id: int) -> bytes:
-        token = backend.token(token_id)
-        return b"" if token.special else token.raw
-
-    return branches(session.now.tree, bytes_of)
+    return branches(session.now.tree, bytes_of(backend))
 
 
-LAB: dict[str, Callable[[Session, Backend, Request], dict[str, Any]]] = {
+def _characters(session: Session, backend: Backend, data: Request) -> dict[str, Any]:
+    """The next character rather than the next token."""
+    passes = arguments.count_argument("passes", data.get("passes", LENS_PASSES), 0, MAX_PASSES)
+    path = read_path(session, backend)
+    start = len(session.now.tree.prompt)
+    reading = read_characters(
+        backend,
+        session.prefix,
+        session.chain_here,
+        start,
+        pending=pending_bytes(path),
+        most_passes=passes,
+    )
+    return characters_data(reading, texts_of(backend))
+
+
+def _words(session: Session, backend: Backend, data: Request) -> list[dict[str, Any]]:
+    """How likely the text goes on with each of a few words."""
+    words = data.get("words")
+    if not isinstance(words, list) or len(words) > MAX_PINS:
+        raise ParameterError("words", arguments.short(words), f"a list of at most {MAX_PINS} texts")
+    for word in words:
+        if not 0 < len(arguments.text_argument("words", word)) <= MAX_PIN:
+            raise ParameterError("words", arguments.short(word), f"1 to {MAX_PIN} characters each")
+    chain, start = session.chain_here, len(session.now.tree.prompt)
+    text_of = texts_of(backend)
+    return [
+        words_data(read_word(backend, session.prefix, chain, start, word), text_of)
+        for word in words
+    ]
+
+
+LAB: dict[str, Callable[[Session, Backend, Request], Any]] = {
     "change": _change,
     "roll": _roll,
     "fall": _fall,
     "encode": _encode,
     "branches": _branches,
+    "characters": _characters,
+    "words": _words,
 }

@@ -14,6 +14,7 @@ import gradio as gr
 from explorer.backends.base import Models
 from explorer.decoding import PRESETS, chain_to_json
 from explorer.session import MAX_LINK
+from explorer.ui.lab import MAX_PASSES, MAX_PINS
 from explorer.ui.messages import ASSETS, LANGUAGES, texts
 from explorer.ui.payload import choice_payload
 
@@ -23,12 +24,16 @@ SCRIPTS = (
     "transport.js",
     "strip.js",
     "table.js",
+    "drawing.js",
     "chart.js",
     "ledger.js",
     "dice.js",
     "cockpit.js",
     "tree.js",
     "score.js",
+    "ahead.js",
+    "words.js",
+    "lens.js",
     "fields.js",
     "rules.js",
     "controls.js",
@@ -37,7 +42,7 @@ SCRIPTS = (
     "keys.js",
     "main.js",
 )
-STYLES = ("theme.css", "layout.css", "parts.css", "lab.css", "tree.css")
+STYLES = ("theme.css", "layout.css", "parts.css", "lab.css", "tree.css", "ahead.css")
 
 
 class Page(gr.HTML):
@@ -66,6 +71,8 @@ def _setup(models: Models) -> dict[str, Any]:
         "default_model": models.default,
         "public": models.public,
         "max_link": MAX_LINK,
+        "max_pins": MAX_PINS,
+        "max_passes": MAX_PASSES,
         "examples": json.loads(_asset("examples.json")),
         "rules": {
             **json.loads(_asset("rules.json")),

@@ -1,5 +1,6 @@
 """A reading as the JSON that the page draws."""
 
+from collections.abc import Callable
 from typing import Any
 
 from explorer.backends.base import Backend, LoadStatus, ModelChoice
@@ -8,6 +9,7 @@ from explorer.session import Reading, Session, bits_per_byte, bits_per_token, pe
 from explorer.ui.messages import error_facts
 from explorer.views.chart import chart_data
 from explorer.views.lab import TextOf, dials, dice, ledger_data, stages, tokens_in
+from explorer.views.score import score_series
 from explorer.views.strip import pending_bytes, strip_chips
 from explorer.views.table import completions, other_row, summary, table_rows
 from explorer.views.text import printable
@@ -24,6 +26,16 @@ def texts_of(backend: Backend) -> TextOf:
         return printable(token.raw, special=token.special)
 
     return text_of
+
+
+def bytes_of(backend: Backend) -> Callable[[int], bytes]:
+    """From a token id to the bytes that it adds to a text: none for a special token."""
+
+    def spelled(token_id: int) -> bytes:
+        token = backend.token(token_id)
+        return b"" if token.special else token.raw
+
+    return spelled
 
 
 def table_payload(reading: Reading, backend: Backend, *, with_ledger: bool) -> dict[str, Any]:
@@ -57,6 +69,8 @@ def view_payload(
     *,
     with_ledger: bool,
     with_tree: bool,
+    with_score: bool,
+    tree_known: str,
     whole_strip: bool,
 ) -> dict[str, Any]:
     """Everything."""
@@ -83,12 +97,15 @@ def view_payload(
         "prompt_length": len(session.now.tree.prompt),
         "chips": strip_chips(reading.path, start),
         "chips_from": start,
-        "score": _score(backend, session),
+        "score": {
+            **_score(backend, session),
+            "series": score_series(reading.path) if with_score else None,
+        },
         "stop": reading.stop,
         "can_undo": bool(session.past),
         "can_redo": bool(session.future),
         "node_count": sum(not node.deleted for node in session.now.tree.nodes),
-        "tree": tree_nodes(session.now.tree, texts_of(backend)) if with_tree else None,
+        "tree": tree_nodes(session.now.tree, texts_of(backend), tree_known) if with_tree else None,
     }
 
 

@@ -8,6 +8,8 @@ from explorer.session import PathToken
 from explorer.views.table import finite
 from explorer.views.text import is_whole, may_grow_whole, printable
 
+LEAD = 0xC0  # the least byte that begins a character of several
+
 
 def strip_chips(path: Sequence[PathToken], start: int = 0) -> list[dict[str, Any]]:
     """Chips for the path from position `start` on, for the screen to draw.
@@ -35,12 +37,13 @@ def strip_chips(path: Sequence[PathToken], start: int = 0) -> list[dict[str, Any
 def pending_bytes(path: Sequence[PathToken]) -> bytes:
     """The bytes at the end of the path that wait for the rest of their character."""
     raw = b""
-    for token in reversed(path[-4:]):  # a character has four bytes at most
+    for token in reversed(path[-3:]):  # the fourth byte of a character completes it
         if token.special:
             break
         raw = token.raw + raw
-        if may_grow_whole(raw):
-            return raw[len(raw.decode(errors="ignore").encode()) :]
+    for start in range(max(0, len(raw) - 3), len(raw)):
+        if raw[start] >= LEAD and may_grow_whole(raw[start:]):
+            return raw[start:]
     return b""
 
 

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥", "\x7f": "␡", "\ufffd": "⟨U+FFFD⟩"}
 
@@ -14,6 +15,11 @@ def printable(raw: bytes, *, special: bool = False) -> str:
     >>> printable(b" the"), printable(b"\\n\\t\\x00"), printable("日".encode()[:2])
     ('␣the', '⏎⇥␀', '⟨E6 97⟩')
     """
+    return _printable(raw, special)
+
+
+@lru_cache(maxsize=65_536)  # the same tokens come again: in texts, tables and trees
+def _printable(raw: bytes, special: bool) -> str:
     if special and not raw:
         return "⟨unused⟩"
     shown = []

@@ -177,6 +177,8 @@ def test_no_prefix_with_ids_outside_the_vocabulary(backend: Backend) -> None:
                 backend.next_distribution(prefix)
             with pytest.raises(TokenOutOfRange):
                 backend.score(prefix)
+            with pytest.raises(TokenOutOfRange):
+                backend.continuations([(3,), prefix], 2)
 
 
 # ids -> distributions

@@ -274,13 +274,8 @@ def test_two_tabs_do_not_disturb_each_other(open_page):
     expect(one.locator("[data-el=length]")).to_contain_text("4 tokens")
 
 
-def test_the_chart_and_the_tokens_of_the_text_are_downloaded(open_page, tmp_path: Path):
+def test_the_tokens_of_the_text_are_downloaded(open_page, tmp_path: Path):
     page = open_page()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="SVG").click()
-    download.value.save_as(tmp_path / "chart.svg")
-    svg = (tmp_path / "chart.svg").read_text()
-    assert svg.startswith("<svg") and "fill:" in svg and "␣Paris" in svg
     with page.expect_download() as download:
         page.locator("[data-do=path_csv]").click()
     download.value.save_as(tmp_path / "path.csv")

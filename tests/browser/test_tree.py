@@ -3,6 +3,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from explorer.backends.base import Backend
+from tests.browser.large_tree import load, session_file
+
 pytestmark = pytest.mark.browser
 
 
@@ -24,7 +27,8 @@ def open_tree(page: Page) -> None:
 
 
 def tree(page: Page) -> list[str]:
-    return page.locator(".tree-token").all_inner_texts()
+    # Not their inner texts: a line that is scrolled out of sight has none.
+    return page.locator("[data-el=tree-box] .tree-token").all_text_contents()
 
 
 def test_all_branches_are_shown_and_a_click_goes_there(open_page):
@@ -84,3 +88,104 @@ def test_the_tree_stays_open_in_japanese_and_on_a_phone(open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.reload()
     expect(page.locator(".tree-token").first).to_have_text("プロンプト")
+
+
+def test_going_somewhere_in_a_large_tree_moves_only_the_marks(open_page, smollm2: Backend):
+    page = open_page()
+    open_tree(page)
+    load(page, session_file(smollm2, 2000))
+    tokens, box = page.locator(".tree-token"), page.locator("[data-el=tree-box]")
+    expect(tokens).to_have_count(2001, timeout=60_000)  # all of them: nothing is folded away
+    page.evaluate(
+        """() => {
+          window.madeAnew = 0;
+          const box = document.querySelector('[data-el=tree-box]');
+          new MutationObserver(all => { window.madeAnew += all.length; })
+            .observe(box, { subtree: true, childList: true });
+        }"""
+    )
+    box.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    tokens.nth(15).click()
+    here = page.locator(".tree-token.here")
+    expect(here).to_have_count(1)
+    expect(page.locator("[aria-current=true]")).to_have_text(tokens.nth(15).inner_text())
+    expect(page.locator(".tree-token.on-path")).to_have_count(5)
+    # Far away: it comes into view inside the box, and the page stays where it is.
+    tokens.last.evaluate("token => token.click()")
+    expect(page.locator(".tree-token.on-path")).to_have_count(10)
+    expect(here).to_be_in_viewport()
+    assert page.evaluate("scrollY") == before
+    assert page.locator(".tree-token[tabindex='0']").count() == 1
+    assert box.evaluate("box => box.scrollTop") > 1000
+    assert page.evaluate("window.madeAnew") == 0
+    # A step draws one token more, and no other one anew.
+    page.keyboard.press("g")
+    expect(tokens).to_have_count(2002)
+    assert 0 < page.evaluate("window.madeAnew") < 10
+    expect(here).to_have_text(tokens.last.inner_text())
+
+
+def test_a_change_elsewhere_and_its_undo_are_drawn(open_page):
+    """What the page holds is not what the server sends after an undo: it is sent again."""
+    page = open_page()
+    open_tree(page)
+    branch(page)
+    before = tree(page)
+    page.keyboard.press("g")
+    expect(page.locator(".tree-token")).to_have_count(len(before) + 1)
+    page.keyboard.press("z")
+    expect(page.locator(".tree-token")).to_have_count(len(before))
+    assert tree(page) == before
+    page.locator("[data-el=tree-open]").click()
+    page.keyboard.press("g")  # while it is closed, no tree comes
+    expect(page.locator("[data-el=tree-count]")).to_have_text("4 tokens tried")
+    page.locator("[data-el=tree-open]").click()
+    expect(page.locator(".tree-token")).to_have_count(len(before) + 1)
+    page.get_by_role("button", name="日本語").click()
+    expect(page.locator(".tree-token").first).to_have_text("プロンプト")
+
+
+def test_a_branch_in_the_middle_of_a_line_splits_it(open_page):
+    page = open_page()
+    open_tree(page)
+    for count in (6, 7, 8):
+        page.keyboard.press("g")
+        expect(page.locator(".chip")).to_have_count(count)
+    lines = page.locator("[data-el=tree-box] li")
+    expect(lines).to_have_count(2)  # the prompt, and three tokens in a line
+    page.locator(".tree-token").nth(1).click()
+    expect(page.locator(".chip")).to_have_count(6)
+    page.locator("tr.row").nth(1).click()
+    expect(lines).to_have_count(4)
+    shown = tree(page)
+    page.keyboard.press("z")
+    expect(lines).to_have_count(2)
+    assert len(tree(page)) == len(shown) - 1
+
+
+def test_the_whole_tree_is_one_stop_of_the_tab_key(open_page):
+    page = open_page()
+    open_tree(page)
+    branch(page)
+    page.locator(".tree-token.here").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("button", name="Delete this branch").last).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.get_by_role("textbox", name="Name this branch").fill("kept")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Name this branch").last).to_be_focused()
+    assert page.locator(".tree-name").count() == 0
+    page.keyboard.press("Enter")
+    page.get_by_role("textbox", name="Name this branch").fill("kept")
+    page.keyboard.press("Enter")
+    expect(page.locator(".tree-name")).to_have_text("kept")
+    expect(page.get_by_role("button", name="Name this branch").last).to_be_focused()
+    stops = page.locator("[data-el=tree-box] button:not([tabindex='-1'])")
+    expect(stops).to_have_text(["␣London"])
+    stops.focus()
+    page.keyboard.press("Tab")
+    assert not page.evaluate(
+        "document.querySelector('[data-el=tree-box]').contains(document.activeElement)"
+    )

@@ -37,6 +37,8 @@ LAB_REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("fall", {"u": 0.5}),
     ("encode", {"text": "a b"}),
     ("branches", {}),
+    ("characters", {}),
+    ("words", {"words": ["0", "a"]}),
 ]
 
 
@@ -76,7 +78,13 @@ def test_every_payload_is_json(logits: list[float], chain: Any, seed: int, conti
         assert (found["ledger"] is not None) == with_ledger
         json.dumps(found, allow_nan=False)
         shown = view_payload(
-            reading, backend, with_ledger=with_ledger, with_tree=True, whole_strip=True
+            reading,
+            backend,
+            with_ledger=with_ledger,
+            with_tree=True,
+            with_score=True,
+            tree_known="",
+            whole_strip=True,
         )
         json.dumps(shown, allow_nan=False)
     for name, (_, more) in zip(LAB, LAB_REQUESTS, strict=True):

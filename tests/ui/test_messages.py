@@ -20,9 +20,11 @@ from explorer.backends.base import (
 )
 from explorer.decoding import STEPS, Fit, ParameterError, parameters
 from explorer.decoding.measure import Keeps, Quantity
+from explorer.session.cover import Ending
 from explorer.session.reading import Stop
 from explorer.session.state import Code
 from explorer.session.tree import How
+from explorer.ui.ahead import KINDS
 from explorer.ui.arguments import chain_argument
 from explorer.ui.messages import ASSETS, LANGUAGES, Refused, error_facts, texts
 
@@ -123,6 +125,11 @@ def built_keys() -> set[str]:
     built |= {f"colour_{name}" for name in colours()}
     built |= {f"way_{how}" for how in get_args(How)}
     built |= {f"allowed_{kind}" for kind in limits()}
+    kinds = ("beam", "cover", "side")  # of a look-ahead
+    built |= {f"ahead_about_{kind}" for kind in kinds}
+    built |= {f"ahead_says_{ending}" for ending in (*get_args(Ending), "covering")}
+    built |= {f"ahead_way_{kind}" for kind in KINDS if kind != "cover"}
+    built |= {f"ahead_field_{name}" for name in ("width", "depth", "penalty", "share", "nodes")}
     built |= {f"{key}_title" for key in dials() - LABELS_ONLY}
     return built | set(get_args(Stop)) | set(shortcuts()) | dials()
 
@@ -132,6 +139,10 @@ PREFIXES = {
     "strategy_": "strategies",
     "step_": "steps",
     "about_": "steps",
+    "ahead_about_": "look-ahead kinds",
+    "ahead_says_": "endings",
+    "ahead_way_": "look-ahead kinds",
+    "ahead_field_": "look-ahead fields",
     "field_": "fields",
     "group_": "groups",
     "quantity_": "quantities",

@@ -1,5 +1,6 @@
 """The page's requests about the tree: go, name, pin, delete, compare."""
 
+import math
 from typing import Any
 
 import pytest
@@ -36,6 +37,26 @@ def test_all_branches_come_with_sums_of_log_probabilities(branched: Act) -> None
     assert nodes[3]["sum"] < nodes[2]["sum"]
     assert view(answer)["tree"]["path"] == [2, 3] and view(answer)["tree"]["cursor"] == 3
     assert view(branched("open"))["tree"] is None  # only when it is asked for
+
+
+def test_a_tree_that_the_page_holds_does_not_travel_again(branched: Act) -> None:
+    known = view(branched("open", with_tree=True))["tree"]["digest"]
+    went = view(branched("go_to", node_id=1, with_tree=True, tree_known=known))["tree"]
+    assert went == {"cursor": 1, "path": [1], "digest": known, "nodes": None}
+    grown = view(branched("pick", token_id=A, with_tree=True, tree_known=known))["tree"]
+    assert len(grown["nodes"]) == 4 and grown["digest"] != known
+    # Back to the tree before: another one than the page holds by now.
+    undone = view(branched("undo", with_tree=True, tree_known=grown["digest"]))["tree"]
+    assert len(undone["nodes"]) == 3 and undone["digest"] == known
+
+
+def test_the_score_of_all_positions_comes_when_it_is_asked_for(begun: Act) -> None:
+    asked = view(begun("ask", prompt="a b b", with_score=True))
+    series = asked["score"]["series"]
+    assert series["texts"] == ["a", "␣b", "␣b"][: asked["length"]]
+    assert series["surprisal"][0] is None
+    assert series["surprisal"][1] == pytest.approx(-math.log2(0.3), abs=5e-5)
+    assert len(series["entropy"]) == asked["length"]
 
 
 def test_going_to_a_node_asks_no_model(
@@ -134,6 +155,7 @@ def test_a_jump_into_the_prompt_and_its_score(begun: Act) -> None:
         "perplexity": None,
         "bits_per_token": None,
         "bits_per_byte": None,
+        "series": None,
     }  # one token, of which nothing is known
     assert view(begun("undo"))["length"] == length
 

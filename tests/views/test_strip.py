@@ -184,6 +184,9 @@ def test_an_impossible_token_is_still_json() -> None:
 @pytest.mark.parametrize(
     ("raws", "pending"),
     [
+        ([b"\x82\xe3"], b"\xe3"),  # stray bytes before it
+        ([b"\xff\xe3\x81"], b"\xe3\x81"),
+        ([b"\xe3", b"a\xf0", b"\x9f\x98"], b"\xf0\x9f\x98"),
         ([], b""),
         ([b"a"], b""),
         ([b"\xe3"], b"\xe3"),

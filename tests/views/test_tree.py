@@ -1,6 +1,8 @@
 """The tree for the screen: sums, branches, repetition."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +49,41 @@ def test_deleted_nodes_are_not_there() -> None:
     tree = Tree((7,), (node(1, 0, 1), node(2, 1, 2), node(3, 0, 3))).without(1)
     assert [one["id"] for one in tree_nodes(tree, text_of)["nodes"]] == [3]
     assert [one["id"] for one in branches(tree, bytes_of)["branches"]] == [3]
+
+
+TREE = Tree((7,), (node(1, 0, 1), node(2, 1, 2), node(3, 0, 3)), 1)
+CHANGES: dict[str, Callable[[Tree], Tree]] = {
+    "name": lambda tree: tree.marked(1, name="x"),
+    "pin": lambda tree: tree.marked(1, pinned=True),
+    "deleted": lambda tree: tree.without(3),
+    "grown": lambda tree: tree.grown(4, "greedy"),
+    "token": lambda tree: tree._with({2: node(2, 1, 9)}),
+    "parent": lambda tree: tree._with({2: node(2, 0, 2)}),
+    "probability": lambda tree: tree._with({2: node(2, 1, 2, -2.0)}),
+    "unknown": lambda tree: tree._with({2: node(2, 1, 2, None)}),
+    "how": lambda tree: tree._with({2: replace(tree.nodes[1], how="sampled")}),
+}
+
+
+def test_nodes_that_are_known_do_not_travel_again() -> None:
+    first = tree_nodes(TREE, text_of)
+    assert tree_nodes(TREE, text_of, "another")["nodes"] == first["nodes"] is not None
+    again = tree_nodes(TREE.at(3), text_of, first["digest"])
+    assert again == {"cursor": 3, "path": [3], "digest": first["digest"], "nodes": None}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_is_drawn_changes_the_digest(change: str) -> None:
+    known = tree_nodes(TREE, text_of)["digest"]
+    changed = tree_nodes(CHANGES[change](TREE), text_of, known)
+    assert changed["nodes"] is not None and changed["digest"] != known
+
+
+def test_a_digest_depends_on_values_only() -> None:
+    """Not on which of them share memory; and the same ids of another model are other texts."""
+    built = tree_nodes(TREE, lambda token_id: "".join(["t", str(token_id)]))
+    assert built["digest"] == tree_nodes(TREE, text_of)["digest"]
+    assert built["digest"] != tree_nodes(TREE, lambda token_id: "other")["digest"]
 
 
 def test_more_branches_than_are_shown_are_counted() -> None:
