@@ -7,6 +7,7 @@ let treeOpened = true; // just now: the current node is to be brought into view
 const treeRoot = make('ul', 'tree-lines');
 const treeNodes = new Map(); // token buttons by node id
 const treeLines = new Map(); // lines by the id of their first node
+const LARGE = 300; // nodes from which on lines out of sight are not laid out
 const DEEP = 8; // levels from which on a level is indented by less
 
 function drawTree(view) {
@@ -28,6 +29,7 @@ function buildTree(nodes) {
   const children = new Map([[0, []]]);
   for (const node of nodes) { children.set(node.id, []); children.get(node.parent).push(node); }
   const held = treeFocus();
+  el['tree-box'].classList.toggle('large', nodes.length >= LARGE);
   const first = treeLine({ id: 0 }, []);
   arrange(first.run, [treeToken({ id: 0, text: t('tree_prompt'), how: 'prompt', probability: null, sum: null })]);
   const lists = [[treeRoot, [first.item]]];
@@ -155,14 +157,19 @@ function markTree({ cursor, path }) {
   here.setAttribute('aria-current', 'true');
   here.tabIndex = 0;
   treeHere = here;
-  if (moved || treeOpened) requestAnimationFrame(() => scrollWithin(el['tree-box'], here)); // no layout before all is drawn
+  if (moved || treeOpened) bringIntoView(here);
   treeOpened = false;
 }
-// Scrolls the box, never the page.
-function scrollWithin(box, node) {
-  const at = node.getBoundingClientRect(), frame = box.getBoundingClientRect();
-  if (at.top < frame.top || at.bottom > frame.bottom) box.scrollTop += (at.top + at.bottom - frame.top - frame.bottom) / 2;
-  if (at.left < frame.left || at.right > frame.right) box.scrollLeft += (at.left + at.right - frame.left - frame.right) / 2;
+// Scrolls the box, never the page; in a frame to come, as there must be no layout before all is
+// drawn. Lines of a large tree get their true heights some frames after they come into sight.
+function bringIntoView(token, frames = el['tree-box'].classList.contains('large') ? 6 : 1) {
+  requestAnimationFrame(() => {
+    if (token !== treeHere) return;
+    const box = el['tree-box'], at = token.getBoundingClientRect(), frame = box.getBoundingClientRect();
+    if (at.top < frame.top || at.bottom > frame.bottom) box.scrollTop += (at.top + at.bottom - frame.top - frame.bottom) / 2;
+    if (at.left < frame.left || at.right > frame.right) box.scrollLeft += (at.left + at.right - frame.left - frame.right) / 2;
+    if (frames > 1) bringIntoView(token, frames - 1);
+  });
 }
 
 el['tree-box'].append(treeRoot);

@@ -45,11 +45,26 @@ def cockpit(page: Page) -> None:
     expect(page.locator("[data-el=rolls-says]")).to_contain_text("χ²")
 
 
+def beyond(page: Page) -> None:
+    page.locator("[data-el=prompt]").fill("日本の首都は")
+    page.locator("[data-el=ask]").click()
+    expect(page.locator("tr.row").first).to_contain_text("、")
+    for name in ("pins", "lens", "ahead"):
+        page.locator(f"[data-el={name}-open]").click()
+    for word in ("東京", "だ"):
+        page.locator("[data-el=pin-text]").fill(word)
+        page.locator("[data-el=pin-add] button").click()
+    page.locator("[data-el=ahead-run]").click()
+    expect(page.locator("[data-el=ahead-run]")).to_be_visible(timeout=60_000)
+    expect(page.locator("[data-el=lens-box]:not(.stale)")).to_be_visible(timeout=60_000)
+
+
 PAGES = (
     ("en", "en-US", english, None),
     ("ja", "ja-JP", japanese, None),
     ("ledger", "en-US", ledger, ".card.table"),
     ("cockpit", "en-US", cockpit, ".lower"),
+    ("beyond", "en-US", beyond, ".lower"),
 )
 
 

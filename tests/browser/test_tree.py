@@ -109,7 +109,7 @@ def test_going_somewhere_in_a_large_tree_moves_only_the_marks(open_page, smollm2
     tokens.nth(15).click()
     here = page.locator(".tree-token.here")
     expect(here).to_have_count(1)
-    expect(page.locator("[aria-current=true]")).to_have_text(tokens.nth(15).inner_text())
+    expect(page.locator("[aria-current=true]")).to_have_text(tokens.nth(15).text_content() or "")
     expect(page.locator(".tree-token.on-path")).to_have_count(5)
     # Far away: it comes into view inside the box, and the page stays where it is.
     tokens.last.evaluate("token => token.click()")
@@ -123,7 +123,21 @@ def test_going_somewhere_in_a_large_tree_moves_only_the_marks(open_page, smollm2
     page.keyboard.press("g")
     expect(tokens).to_have_count(2002)
     assert 0 < page.evaluate("window.madeAnew") < 10
-    expect(here).to_have_text(tokens.last.inner_text())
+    expect(here).to_have_text(tokens.last.text_content() or "")
+
+
+def test_a_large_tree_is_read_on_a_phone(open_page, smollm2: Backend):
+    page = open_page(width=360, height=740)
+    open_tree(page)
+    load(page, session_file(smollm2, 600))
+    tokens, here = page.locator(".tree-token"), page.locator(".tree-token.here")
+    expect(tokens).to_have_count(601, timeout=60_000)
+    page.locator("[data-el=tree-box]").scroll_into_view_if_needed()
+    for token in (tokens.last, tokens.nth(300)):
+        token.evaluate("token => token.click()")
+        expect(page.locator(".tree-token.on-path.here")).to_have_text(token.text_content() or "")
+        expect(here).to_be_in_viewport(ratio=1)  # lines take several rows here
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_a_change_elsewhere_and_its_undo_are_drawn(open_page):
