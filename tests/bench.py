@@ -15,6 +15,7 @@ from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.local import LocalBackend
 from explorer.backends.prefix_memory import PrefixMemory
 from tests.bench_decoding import bench_lab, bench_slider
+from tests.bench_look_ahead import bench_look_ahead
 from tests.timing import compare, timed
 
 
@@ -92,12 +93,15 @@ def main() -> None:
         assert isinstance(backend, LocalBackend)
         for length in (32, 512):
             bench_step(name, backend, length, chosen.n)
+        bench_look_ahead(name, backend, chosen.n)
     if not chosen.no_browser:
         from tests.browser.bench_click import bench_click
+        from tests.browser.bench_tree import bench_tree
 
         smollm2 = models.get("smollm2-135m-instruct")
         assert isinstance(smollm2, LocalBackend)
         bench_click(folder, fresh(smollm2), chosen.n)
+        bench_tree(folder, smollm2, chosen.n)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,8 @@ class Cover:
             nodes.append(
                 AheadNode(one.parent, one.token_id, one.logprob, -one.cost, one.depth, one.ends)
             )
-            if not one.ends and one.depth < depth:
+            inner = not one.ends and one.depth < depth
+            if inner and len(nodes) < self.most_nodes:
                 return replace(
                     self,
                     nodes=tuple(nodes),
@@ -129,6 +130,8 @@ class Cover:
                     frontier=tuple(frontier),
                     inner=len(nodes) - 1,
                 )
+            if inner:
+                break
             leaves.append(len(nodes) - 1)
             covered += math.exp(-one.cost)
             if covered >= self.share:
