@@ -179,7 +179,7 @@ def continuations_from(distribution: Distribution, count: int) -> Continuations:
     """The first `count` tokens of a distribution; fewer where it has fewer."""
     logits = distribution.logits[:count].astype(np.float64)
     best = math.log(float(distribution.probabilities[0]))
-    logprobs = best + (logits - logits[0])
+    logprobs = best + (logits - distribution.logits[0])
     return Continuations(tuple(distribution.token_ids[:count].tolist()), tuple(logprobs.tolist()))
 
 

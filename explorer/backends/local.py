@@ -195,10 +195,12 @@ class LocalBackend:
         # Taken out while it grows: a pass that fails must not leave a tree half grown.
         self._memory.forget("branches", self.info.model_id, branches.root)
         inputs = branches.inputs(fresh, self.model.dtype, self.model.device)
-        logits = self._forward([tail[-1] for tail in fresh], branches.cache, **inputs)
+        wanted = [fresh.index(tail) for tail in tails]  # ancestors' logits nobody asked for
+        logits = self._forward(
+            [tail[-1] for tail in fresh], branches.cache, wanted=wanted, **inputs
+        )
         self._memory.put("branches", self.info.model_id, branches.root, branches)
-        rows = dict(zip(fresh, logits, strict=True))
-        return [rows[tail] for tail in tails]
+        return list(logits)
 
     def _branches_from(self, root: Prefix, prefixes: list[Prefix]) -> Branches | None:
         """The tree that needs the fewest new tokens to hold these prefixes, maybe a new one.
@@ -210,7 +212,7 @@ class LocalBackend:
         best, least = None, len(root) - length + len(rest)
         for start, tree in self._memory.beginnings("branches", self.info.model_id, root):
             new = len(tree.needed([prefix[len(start) :] for prefix in prefixes]))
-            if new <= least and len(tree) + new <= MAX_SLOTS:
+            if new <= min(least, PREFILL_CHUNK) and len(tree) + new <= MAX_SLOTS:
                 best, least = tree, new
         if best is not None:
             return best
@@ -306,19 +308,29 @@ class LocalBackend:
             self._memory.forget("cache", self.info.model_id, prefix[:-1])
 
     def _forward(
-        self, token_ids: Sequence[int], cache: Any, *, only_last: bool = False, **inputs: Any
-    ) -> NDArray[np.float32]:  # (n, V), or (1, V) for the last token only
+        self,
+        token_ids: Sequence[int],
+        cache: Any,
+        *,
+        only_last: bool = False,
+        wanted: Sequence[int] | None = None,
+        **inputs: Any,
+    ) -> NDArray[np.float32]:  # (n, V), (1, V) for the last token only, or a row for each wanted
         """The only place that runs the model."""
         inputs["use_cache"] = cache is not None
         if cache is not None:
             inputs["past_key_values"] = cache
-        if self._takes_logits_to_keep:
-            inputs["logits_to_keep"] = 1 if only_last else 0
+        if only_last:
+            wanted = [len(token_ids) - 1]
         with torch.inference_mode():
             ids = torch.tensor([token_ids], dtype=torch.long, device=self.model.device)
+            if wanted is not None:
+                places = torch.tensor(wanted, device=self.model.device)
+                if self._takes_logits_to_keep:
+                    inputs["logits_to_keep"] = 1 if only_last else places
             logits = self.model(input_ids=ids, **inputs).logits[0]
-            if only_last:
-                logits = logits[-1:]
+            if wanted is not None and len(logits) != len(wanted):
+                logits = logits[places]
             rows: NDArray[np.float32] = logits.float().cpu().numpy()
         return rows
 
