@@ -67,7 +67,10 @@ def assert_scored_right(name: str, backend: LocalBackend, prefix: tuple[int, ...
     for end, token in enumerate(backend.score(prefix)[1:], start=1):
         before = plain(name, prefix[:end])
         assert token.logprob == pytest.approx(np.log(before[prefix[end]]), abs=1e-3)
-        assert token.rank == 1 + (before > before[prefix[end]]).sum()
+        # Those that tie, or nearly, may stand in either order after a pass of another shape.
+        own = before[prefix[end]]
+        above, below = (before > own * (1 + 1e-4)).sum(), (before >= own * (1 - 1e-4)).sum()
+        assert token.rank is not None and above < token.rank <= below
 
 
 @pytest.fixture(params=REUSING)
