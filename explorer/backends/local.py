@@ -1,16 +1,16 @@
 """A decoder-only transformers model on this machine."""
 
-import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import jinja2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from explorer.backends.base import (
@@ -27,23 +27,25 @@ from explorer.backends.base import (
     continuations_from,
     score_from,
 )
-from explorer.backends.branches import MAX_SLOTS, Branches, can_branch, common_root
 from explorer.backends.grammar import GrammarMaker
-from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.logit_rows import score_rows, top_continuations
+from explorer.backends.passes import Logits, Passes, Prefix
 from explorer.backends.prefix_memory import PrefixMemory
 from explorer.backends.vocabulary import Vocabulary, tokenizer_family
 from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 
-PREFILL_CHUNK = 512  # tokens in one forward pass: bounds the memory of attention masks
-LOGITS_BYTES = 256 * 2**20  # of one forward pass that returns logits for every token
 BRANCHES = 64  # prefixes in one forward pass
 UNBOUNDED = 2**31 - 1  # the context of a model that sets none
 DEFAULT_BUDGET = 2 * 2**30
 
-Prefix = tuple[int, ...]
-Logits = NDArray[np.float32]  # (V,)
 Value = TypeVar("Value")
+
+
+class Making:
+    """Held while something is made that others may want, too; gone when nobody does."""
+
+    def __init__(self) -> None:
+        self.held = threading.Lock()
 
 
 class LocalBackend:
@@ -56,7 +58,6 @@ class LocalBackend:
     def __init__(
         self, model: Any, tokenizer: Any, info: ModelInfo, memory: PrefixMemory | None = None
     ) -> None:
-        self.model = model.eval()
         self.info = info
         self._tokenizer = tokenizer
         self._vocabulary = Vocabulary(tokenizer, info.tokenizer_family)
@@ -64,12 +65,15 @@ class LocalBackend:
         self._spelling: Spelling | None = None
         self._indexing = threading.Lock()
         self._memory = memory or PrefixMemory(DEFAULT_BUDGET)
-        self._computing = threading.RLock()
+        self._passes = Passes(model, info.model_id, self._memory)
+        self._finding = threading.Lock()
+        self._in_the_making: WeakValueDictionary[tuple[str, Prefix], Making] = WeakValueDictionary()
         self._tokenizing = threading.Lock()  # a fast tokenizer refuses to be borrowed twice
-        accepted = inspect.signature(model.forward).parameters
-        self._takes_logits_to_keep = "logits_to_keep" in accepted
-        self._can_branch = can_branch(model)
-        self._can_reuse = "past_key_values" in accepted and new_cache(model.config) is not None
+
+    @property
+    def model(self) -> Any:
+        """The transformers model itself."""
+        return self._passes.model
 
     # text -> ids
 
@@ -125,18 +129,20 @@ class LocalBackend:
 
     def next_distribution(self, prefix: tuple[int, ...]) -> Distribution:
         check_prefix(prefix, self.info)
-        known = self._recall("distribution", prefix)
-        if known is None:
-            with self._computing:
-                known = self._recall("distribution", prefix)
-                if known is None:
-                    known = self._compute(prefix)
+        known = self._known_distribution(prefix)
+        while known is None:
+            logits = self._passes.logits_after(prefix)
+            known = (
+                self._known_distribution(prefix)
+                if logits is None
+                else self._keep_distribution(prefix, logits)
+            )
         return known
 
     def next_distributions(self, prefixes: Sequence[Prefix]) -> tuple[Distribution, ...]:
         return self._after_each(
             prefixes,
-            lambda prefix: self._recall("distribution", prefix),
+            self._known_distribution,
             self._keep_distribution,
         )
 
@@ -160,77 +166,30 @@ class LocalBackend:
             check_prefix(prefix, self.info)
             found[prefix] = recall(prefix)
         waiting = [prefix for prefix, value in found.items() if value is None]
-        while waiting:  # the lock is free between two passes: a click need not wait for all
-            with self._computing:
-                group = waiting[:BRANCHES]
-                waiting = waiting[BRANCHES:]
-                for prefix in group:
-                    found[prefix] = recall(prefix)
-                group = [prefix for prefix in group if found[prefix] is None]
-                for prefix, logits in zip(group, self._logits_after_each(group), strict=True):
-                    found[prefix] = keep(prefix, logits)
+        for first in range(0, len(waiting), BRANCHES):  # a turn each
+            group = waiting[first : first + BRANCHES]
+            for prefix, given in self._passes.logits_after_each(group, recall).items():
+                found[prefix] = keep(prefix, given) if isinstance(given, np.ndarray) else given
         return tuple(value for prefix in prefixes if (value := found[prefix]) is not None)
-
-    def _compute(self, prefix: Prefix) -> Distribution:
-        return self._keep_distribution(prefix, self._logits_after(prefix))
-
-    def _logits_after(self, prefix: Prefix) -> Logits:
-        """One pass over the tokens after the longest prefix that a KV cache is kept of."""
-        cache, start = self._cache_up_to(prefix, len(prefix) - 1)
-        logits = np.empty((0, 0), dtype=np.float32)
-        for first in range(start, len(prefix), PREFILL_CHUNK if cache is not None else len(prefix)):
-            chunk = prefix[first : first + PREFILL_CHUNK] if cache is not None else prefix
-            logits = self._forward(chunk, cache, only_last=True)
-        self._keep_cache(prefix, cache)
-        return logits[-1]
-
-    def _logits_after_each(self, prefixes: list[Prefix]) -> Sequence[Logits]:
-        """One pass for all of them where the model and the prefixes allow it."""
-        root = common_root(prefixes) if len(prefixes) > 1 and self._can_branch else ()
-        branches = self._branches_from(root, prefixes) if root else None
-        if branches is None:
-            return [self._logits_after(prefix) for prefix in prefixes]
-        tails = [prefix[len(branches.root) :] for prefix in prefixes]
-        fresh = branches.needed(tails)
-        # Taken out while it grows: a pass that fails must not leave a tree half grown.
-        self._memory.forget("branches", self.info.model_id, branches.root)
-        inputs = branches.inputs(fresh, self.model.dtype, self.model.device)
-        wanted = [fresh.index(tail) for tail in tails]  # ancestors' logits nobody asked for
-        logits = self._forward(
-            [tail[-1] for tail in fresh], branches.cache, wanted=wanted, **inputs
-        )
-        self._memory.put("branches", self.info.model_id, branches.root, branches)
-        return list(logits)
-
-    def _branches_from(self, root: Prefix, prefixes: list[Prefix]) -> Branches | None:
-        """The tree that needs the fewest new tokens to hold these prefixes, maybe a new one.
-
-        `None` where they have too little in common for one pass, or no memory is left.
-        """
-        cache, length = self._cache_up_to(root, len(root))
-        rest = {prefix[: end + 1] for prefix in prefixes for end in range(len(root), len(prefix))}
-        best, least = None, len(root) - length + len(rest)
-        for start, tree in self._memory.beginnings("branches", self.info.model_id, root):
-            new = len(tree.needed([prefix[len(start) :] for prefix in prefixes]))
-            if new <= min(least, PREFILL_CHUNK) and len(tree) + new <= MAX_SLOTS:
-                best, least = tree, new
-        if best is not None:
-            return best
-        if len(rest) > PREFILL_CHUNK:
-            return None
-        if length < len(root):
-            self._logits_after(root)
-            cache, length = self._cache_up_to(root, len(root))
-        return Branches(root, cache) if length == len(root) else None
 
     def score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:
         check_prefix(prefix, self.info)
-        scored = self._recall("scores", prefix)
+        scored = self._recall("scores", prefix) or self._scored_from_memory(prefix)
         if scored is None:
-            with self._computing:
-                scored = self._scored_from_memory(prefix) or self._score(prefix)
-                self._memory.put("scores", self.info.model_id, prefix, scored)
+            with self._one_at_a_time(
+                "scores", prefix
+            ):  # a class that opens one text scores it once
+                scored = self._recall("scores", prefix) or self._score(prefix)
+        self._memory.put("scores", self.info.model_id, prefix, scored)
         return scored
+
+    @contextmanager
+    def _one_at_a_time(self, kind: str, prefix: Prefix) -> Iterator[None]:
+        """Who wants the same of the same prefix waits for the first one's."""
+        with self._finding:
+            lock = self._in_the_making.setdefault((kind, prefix), Making())
+        with lock.held:
+            yield
 
     def _scored_from_memory(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...] | None:
         """Scores that need no forward pass: those of a known prefix and what followed it."""
@@ -253,16 +212,11 @@ class LocalBackend:
         """
         shared, found = self._memory.longest("scores", self.info.model_id, prefix)
         scored = list(found[1][:shared]) if found else [ScoredToken(prefix[0])]
-        cache, start = self._cache_up_to(prefix, len(scored) - 1)
-        rows = max(1, LOGITS_BYTES // (4 * self.info.vocab_size))
-        size = min(PREFILL_CHUNK, rows) if cache is not None else len(prefix)
         logits = np.empty((0, 0), dtype=np.float32)
-        for first in range(start, len(prefix), size):
-            logits = self._forward(prefix[first : first + size], cache, only_last=False)
+        for first, logits in self._passes.rows(prefix, len(scored) - 1):
             skip = max(0, len(scored) - 1 - first)  # scored already; forwarded for the cache
             targets = prefix[first + skip + 1 : first + len(logits) + 1]
             scored += score_rows(logits[skip : skip + len(targets)], targets)
-        self._keep_cache(prefix, cache)
         self._keep_distribution(prefix, logits[-1])
         return tuple(scored)
 
@@ -270,16 +224,6 @@ class LocalBackend:
 
     def _recall(self, kind: str, prefix: tuple[int, ...]) -> Any:
         return self._memory.get(kind, self.info.model_id, prefix)
-
-    def _cache_up_to(self, prefix: tuple[int, ...], limit: int) -> tuple[Any, int]:
-        """A KV cache of the first ids of `prefix`, `limit` at most, and how many it holds."""
-        if not self._can_reuse:
-            return None, 0
-        shared, found = self._memory.longest("cache", self.info.model_id, prefix)
-        length = min(shared, limit)
-        if found is None or length == 0:
-            return new_cache(self.model.config), 0
-        return fork(found[1], length), length
 
     def _known_continuations(self, prefix: Prefix, count: int) -> Continuations | None:
         known: Continuations | None = self._recall("continuations", prefix)
@@ -291,48 +235,22 @@ class LocalBackend:
     def _keep_continuations(self, prefix: Prefix, logits: Logits, count: int) -> Continuations:
         best = top_continuations(logits, count)
         self._memory.put("continuations", self.info.model_id, prefix, best)
+        self._memory.forget("logits", self.info.model_id, prefix)
         return best
 
-    def _keep_distribution(self, prefix: Prefix, logits: Logits) -> Distribution:
-        # A pass of another shape differs in the last digits: what was shown once stays.
+    def _known_distribution(self, prefix: Prefix) -> Distribution | None:
         distribution: Distribution | None = self._recall("distribution", prefix)
-        if distribution is None:
-            distribution = Distribution.from_logits(logits)
-            self._memory.put("distribution", self.info.model_id, prefix, distribution)
         return distribution
 
-    def _keep_cache(self, prefix: Prefix, cache: Any) -> None:
-        if cache is not None:
-            self._memory.put("cache", self.info.model_id, prefix, cache)
-            # The longer cache can be cut back to the shorter one, which then is not needed.
-            self._memory.forget("cache", self.info.model_id, prefix[:-1])
-
-    def _forward(
-        self,
-        token_ids: Sequence[int],
-        cache: Any,
-        *,
-        only_last: bool = False,
-        wanted: Sequence[int] | None = None,
-        **inputs: Any,
-    ) -> NDArray[np.float32]:  # (n, V), (1, V) for the last token only, or a row for each wanted
-        """The only place that runs the model."""
-        inputs["use_cache"] = cache is not None
-        if cache is not None:
-            inputs["past_key_values"] = cache
-        if only_last:
-            wanted = [len(token_ids) - 1]
-        with torch.inference_mode():
-            ids = torch.tensor([token_ids], dtype=torch.long, device=self.model.device)
-            if wanted is not None:
-                places = torch.tensor(wanted, device=self.model.device)
-                if self._takes_logits_to_keep:
-                    inputs["logits_to_keep"] = 1 if only_last else places
-            logits = self.model(input_ids=ids, **inputs).logits[0]
-            if wanted is not None and len(logits) != len(wanted):
-                logits = logits[places]
-            rows: NDArray[np.float32] = logits.float().cpu().numpy()
-        return rows
+    def _keep_distribution(self, prefix: Prefix, logits: Logits) -> Distribution:
+        with self._one_at_a_time("distribution", prefix):
+            # A pass of another shape differs in the last digits: what was shown once stays.
+            distribution = self._known_distribution(prefix)
+            if distribution is None:
+                distribution = Distribution.from_logits(logits)
+                self._memory.put("distribution", self.info.model_id, prefix, distribution)
+                self._memory.forget("logits", self.info.model_id, prefix)
+        return distribution
 
 
 def open_local(

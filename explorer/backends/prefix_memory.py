@@ -85,6 +85,8 @@ def _size(value: Any) -> int:
         return 2 * (value.token_ids.nbytes + value.logits.nbytes)
     if isinstance(value, DynamicCache):
         return cache_bytes(value)
+    if isinstance(value, np.ndarray):
+        return value.nbytes
     if isinstance(value, Branches):
         return cache_bytes(value.cache)
     if isinstance(value, Continuations):

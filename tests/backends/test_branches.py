@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from explorer.backends import local
+from explorer.backends import local, passes
 from explorer.backends.branches import can_branch, common_root
 from explorer.backends.local import LocalBackend
 from explorer.backends.logit_rows import top_continuations
@@ -244,7 +244,7 @@ def test_one_prefix_is_a_pass_over_what_is_new_of_it(name: str, backend: LocalBa
 def test_a_full_tree_gives_way_to_a_new_one(
     name: str, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "MAX_SLOTS", 6)
+    monkeypatch.setattr(passes, "MAX_SLOTS", 6)
     root = root_of(name)
     backend.next_distribution(root)
     with forwarded(backend) as counts:
@@ -259,7 +259,7 @@ def test_a_full_tree_gives_way_to_a_new_one(
 def test_too_much_for_one_pass_is_done_one_by_one(
     backend: LocalBackend, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "PREFILL_CHUNK", 5)
+    monkeypatch.setattr(passes, "PREFILL_CHUNK", 5)
     asked = [(*root_of(name)[:8], first, 3, 4) for first in (50, 51)]
     with forwarded(backend) as counts:
         assert_all_right(name, backend, asked)
@@ -272,7 +272,7 @@ def test_too_much_for_one_pass_is_done_one_by_one(
 def tied(number: int, best: bool) -> LocalBackend:
     """The tiny Llama with `number` tokens from 100 on that always have the same logit."""
     backend = tiny.backend("llama")
-    backend.model = copy.deepcopy(backend.model)
+    backend._passes.model = copy.deepcopy(backend.model)
     with torch.no_grad():
         weight = backend.model.lm_head.weight
         weight[100 : 100 + number] = weight[100]

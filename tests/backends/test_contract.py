@@ -304,7 +304,7 @@ def test_token_of_probability_zero_scores_minus_infinity() -> None:
 
 def test_equal_logits_rank_by_lower_token_id() -> None:
     backend = tiny.backend("llama")
-    backend.model = copy.deepcopy(backend.model)
+    backend._passes.model = copy.deepcopy(backend.model)
     with torch.no_grad():
         backend.model.lm_head.weight[100:200] = backend.model.lm_head.weight[100]
     scored = backend.score((5, 150, 100, 199))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from explorer.backends import local
+from explorer.backends import passes
 from explorer.backends.kv_cache import cache_bytes, fork, new_cache
 from explorer.backends.local import LocalBackend
 from explorer.backends.prefix_memory import PrefixMemory
@@ -292,7 +292,7 @@ def test_a_model_without_a_croppable_cache_is_right(name: str) -> None:
 def test_prefill_in_chunks_gives_the_same(
     name: str, backend: LocalBackend, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "PREFILL_CHUNK", chunk)
+    monkeypatch.setattr(passes, "PREFILL_CHUNK", chunk)
     start = start_of(name)
     with forwarded(backend) as counts:
         assert_right(name, backend, start)
@@ -305,7 +305,7 @@ def test_prefill_in_chunks_gives_the_same(
 def test_scores_in_chunks_that_fit_give_the_same(
     name: str, backend: LocalBackend, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "LOGITS_BYTES", 4 * tiny.VOCAB_SIZE * rows + 3)
+    monkeypatch.setattr(passes, "LOGITS_BYTES", 4 * tiny.VOCAB_SIZE * rows + 3)
     start = start_of(name)
     with forwarded(backend) as counts:
         assert_scored_right(name, backend, start)
@@ -316,7 +316,7 @@ def test_scores_in_chunks_that_fit_give_the_same(
 
 
 def test_scores_in_chunks_over_a_lost_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "PREFILL_CHUNK", 4)
+    monkeypatch.setattr(passes, "PREFILL_CHUNK", 4)
     backend = tiny.backend("llama")
     backend.score(LONG[:14])
     backend._memory.forget("cache", "llama", LONG[:14])
@@ -326,13 +326,13 @@ def test_scores_in_chunks_over_a_lost_cache(monkeypatch: pytest.MonkeyPatch) -> 
 def test_scores_are_right_when_the_logits_of_one_token_exceed_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "LOGITS_BYTES", 1)
+    monkeypatch.setattr(passes, "LOGITS_BYTES", 1)
     assert_scored_right("llama", tiny.backend("llama"), SHORT)
 
 
 @pytest.mark.parametrize("name", FULL_PASSES)
 def test_full_passes_are_not_chunked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "PREFILL_CHUNK", 4)
+    monkeypatch.setattr(passes, "PREFILL_CHUNK", 4)
     backend = tiny.backend(name)
     assert_right(name, backend, SHORT)
     assert_scored_right(name, backend, (*SHORT, 9))

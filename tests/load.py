@@ -1,0 +1,210 @@
+"""Thirty people on one server: `python -m tests.load`, ratios against the same load one by one.
+
+Starts the real app and drives it over HTTP on loopback, as the page does.
+"""
+
+import argparse
+import math
+import random
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from explorer.backends import LocalModels, default_models_dir
+from explorer.backends.base import Backend
+from explorer.backends.catalogue import DEFAULT_MODEL
+from tests.conftest import start_app
+
+CLIENTS, RUNNERS = 30, 5
+TOKENS, RUN = 20, 50
+WORDS = (
+    "The quick brown fox jumps over a lazy dog while rain falls on old stone roofs and people "
+    "walk home from work with bread apples letters and long thoughts about winter"
+).split()
+
+
+class Client:
+    """One browser tab, without the browser."""
+
+    def __init__(self, url: str, component_id: int) -> None:
+        self._http = httpx.Client(base_url=url, timeout=120)
+        self._component_id, self._key = component_id, str(uuid.uuid4())
+
+    def act(self, action: str, **more: Any) -> dict[str, Any]:
+        body = {
+            "session_hash": self._key,
+            "component_id": self._component_id,
+            "fn_name": "act",
+            "data": {"action": action, "key": self._key, **more},
+        }
+        answer = self._http.post("gradio_api/component_server", json=body).json()
+        assert "ok" in answer, answer
+        found: dict[str, Any] = answer["ok"]
+        return found
+
+    def ask(self, seed: int) -> None:
+        """A prompt of its own, and a seed."""
+        prompt = " ".join(random.Random(seed).sample(WORDS, 12))
+        self.act("ask", prompt=prompt, seed=seed)
+
+    def sample(self, count: int) -> list[float]:
+        """Seconds for each of `count` sampled tokens."""
+        seconds = []
+        for _ in range(count):
+            start = time.perf_counter()
+            self.act("sample")
+            seconds.append(time.perf_counter() - start)
+        return seconds
+
+    def path(self) -> list[tuple[int, float | None]]:
+        """Token ids and their probabilities, as the page shows them."""
+        chips = self.act("open", whole_strip=True)["view"]["chips"]
+        return [(part["token_id"], part["probability"]) for chip in chips for part in chip["parts"]]
+
+
+def at_once(clients: list[Client], work: Callable[[Client], Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return list(pool.map(work, clients))
+
+
+def quantile(seconds: list[float], share: float) -> float:
+    return statistics.quantiles(seconds, n=100, method="inclusive")[round(100 * share) - 1]
+
+
+def throughput(make: Callable[[], Client]) -> None:
+    """Tokens a second: thirty clients at once against one after another."""
+    some, many = [make() for _ in range(6)], [make() for _ in range(CLIENTS)]
+    for number, client in enumerate([*some, *many]):
+        client.ask(1000 + number)
+    start = time.perf_counter()
+    for client in some:
+        client.sample(TOKENS)
+    serial = len(some) * TOKENS / (time.perf_counter() - start)
+    start = time.perf_counter()
+    at_once(many, lambda client: client.sample(TOKENS))
+    shared = CLIENTS * TOKENS / (time.perf_counter() - start)
+    print(f"tokens a second, {CLIENTS} clients at once   {shared:8.1f}")
+    print(f"  against one by one           {serial:8.1f}   ratio {shared / serial:.2f}")
+
+
+def clicks(make: Callable[[], Client]) -> None:
+    """How long a click takes while five clients run, against nobody running."""
+    one, runners = make(), [make() for _ in range(RUNNERS)]
+    for number, client in enumerate([one, *runners]):
+        client.ask(2000 + number)
+    quiet = one.sample(RUN)
+    running = threading.Event()
+    running.set()
+
+    def run(client: Client) -> None:
+        client.sample(RUN)
+        running.clear()  # from here on the load is less
+
+    threads = [threading.Thread(target=run, args=(client,)) for client in runners]
+    for thread in threads:
+        thread.start()
+    busy = []
+    while running.is_set():
+        busy += one.sample(1)
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    for share in (0.5, 0.95):
+        slow, fast = quantile(busy, share), quantile(quiet, share)
+        print(
+            f"p{100 * share:.0f} of a click, {RUNNERS} others running   {1000 * slow:8.0f} ms\n"
+            f"  against nobody running       {1000 * fast:8.0f} ms   ratio {slow / fast:.2f}"
+        )
+
+
+def correct(make: Callable[[], Client], backend: Backend) -> None:
+    """Every answer of thirty at once against the same text scored by itself."""
+    clients = [make() for _ in range(CLIENTS)]
+
+    def work(client: Client) -> list[tuple[int, float | None]]:
+        client.ask(3000 + clients.index(client))
+        client.sample(TOKENS)
+        return client.path()
+
+    worst = 0.0
+    for number, path in enumerate(at_once(clients, work)):
+        prompt = " ".join(random.Random(3000 + number).sample(WORDS, 12))
+        token_ids = tuple(token_id for token_id, _ in path)
+        assert token_ids[: len(path) - TOKENS] == backend.encode(prompt), "somebody else's text"
+        for scored, (_, shown) in zip(backend.score(token_ids), path, strict=True):
+            if scored.logprob is not None and shown is not None:
+                worst = max(worst, abs(math.exp(scored.logprob) - shown))
+    print(f"largest difference of a probability from the text scored alone   {worst:.1e}")
+
+
+def soak(make: Callable[[], Client], process: psutil.Process, seconds: float) -> None:
+    """Memory and click times over a longer load."""
+    clients = [make() for _ in range(CLIENTS)]
+    end, begun = time.monotonic() + seconds, time.monotonic()
+
+    def work(client: Client) -> list[tuple[float, float]]:
+        taken = []
+        while time.monotonic() < end:
+            client.ask(random.randrange(10**6))
+            for one in client.sample(TOKENS):
+                taken.append((time.monotonic() - begun, one))
+        return taken
+
+    memory: list[tuple[float, float]] = []
+
+    def watch() -> None:
+        while time.monotonic() < end:
+            memory.append((time.monotonic() - begun, process.memory_info().rss / 2**20))
+            time.sleep(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    taken = [one for some in at_once(clients, work) for one in some]
+    watcher.join()
+    for start in (0.25, 0.5, 0.75):
+        low, high = start * seconds, (start + 0.25) * seconds
+        rss = statistics.median(value for at, value in memory if low <= at < high)
+        click = statistics.median(value for at, value in taken if low <= at < high)
+        print(f"after {low:4.0f} s: {rss:6.0f} MiB resident, median click {1000 * click:.0f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models-dir", type=Path, default=default_models_dir())
+    parser.add_argument("--soak", type=float, default=60, help="seconds; 0 for none")
+    arguments = parser.parse_args()
+    process, url = start_app(arguments.models_dir)
+    try:
+        config = httpx.get(f"{url}/config").json()
+        component_id = next(
+            part["id"]
+            for part in config["components"]
+            if part["props"].get("elem_id") == "explorer"
+        )
+
+        def make() -> Client:
+            return Client(url, component_id)
+
+        while make().act("status")["status"]["phase"] != "ready":
+            time.sleep(0.5)
+        throughput(make)
+        clicks(make)
+        models = LocalModels(arguments.models_dir, DEFAULT_MODEL, public=False, budget_bytes=2**31)
+        correct(make, models.get(DEFAULT_MODEL))
+        if arguments.soak:
+            soak(make, psutil.Process(process.pid), arguments.soak)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
