@@ -172,8 +172,9 @@ def soak(make: Callable[[], Client], process: psutil.Process, seconds: float) ->
     for start in (0.25, 0.5, 0.75):
         low, high = start * seconds, (start + 0.25) * seconds
         rss = statistics.median(value for at, value in memory if low <= at < high)
-        click = statistics.median(value for at, value in taken if low <= at < high)
-        print(f"after {low:4.0f} s: {rss:6.0f} MiB resident, median click {1000 * click:.0f} ms")
+        clicks = [value for at, value in taken if low <= at < high]
+        said = f"{1000 * statistics.median(clicks):.0f} ms" if clicks else "none"
+        print(f"after {low:4.0f} s: {rss:6.0f} MiB resident, median click {said}")
 
 
 def main() -> None:
