@@ -8,6 +8,7 @@ import torch
 
 from explorer.backends.local import LocalBackend
 from explorer.session import BeamSearch, Cover, Prompt, Session, run
+from tests.generating import generated
 from tests.real.test_models import ODA, by_token, counted, fresh
 
 pytestmark = pytest.mark.real
@@ -34,36 +35,11 @@ def last_row(backend: LocalBackend, prefix: tuple[int, ...]) -> np.ndarray:
         return logits[0, -1].double().softmax(-1).numpy()
 
 
-def generated(backend: LocalBackend, prefix: tuple[int, ...], width: int, depth: int, penalty):
-    """What transformers finds: token ids up to the end, and scores, best first."""
-    ends = list(backend.info.end_token_ids)
-    with torch.inference_mode():
-        found = backend.model.generate(
-            torch.tensor([prefix]),
-            attention_mask=torch.ones(1, len(prefix), dtype=torch.long),
-            num_beams=width,
-            max_new_tokens=depth,
-            length_penalty=penalty,
-            do_sample=False,
-            num_return_sequences=width,
-            return_dict_in_generate=True,
-            output_scores=True,
-            eos_token_id=ends,
-            pad_token_id=0,
-            repetition_penalty=1.0,
-            temperature=1.0,
-            top_p=1.0,
-        )
-    rows = found.sequences[:, len(prefix) :].tolist()
-    lengths = [next((at + 1 for at, i in enumerate(row) if i in ends), len(row)) for row in rows]
-    scores = [None] if width == 1 else found.sequences_scores.tolist()
-    return [tuple(row[:end]) for row, end in zip(rows, lengths, strict=True)], scores
-
-
 def assert_as_generated(backend: LocalBackend, prefix: tuple[int, ...], *wanted) -> None:
-    sequences, scores = generated(backend, prefix, *wanted)
+    expected = generated(backend, prefix, *wanted)
     paths = searched(backend, BeamSearch(prefix, *wanted)).paths()
-    assert [path.token_ids for path in paths] == sequences
+    assert [path.token_ids for path in paths] == [token_ids for token_ids, _ in expected]
+    scores = [score for _, score in expected]
     if scores != [None]:
         assert [path.score for path in paths] == pytest.approx(scores, abs=1e-3)
 
@@ -80,7 +56,7 @@ def test_beams_that_end_are_those_of_transformers(smollm2):
     prefix = backend.encode("One, two, three. Paris, France. She said")
     ends = {backend.encode(text)[-1] for text in (" the", ",", ".", " that")}
     backend.info = replace(backend.info, end_token_ids=tuple(sorted(ends)))
-    lengths = {len(ids) for ids in generated(backend, prefix, 4, 8, 0.0)[0]}
+    lengths = {len(ids) for ids, _ in generated(backend, prefix, 4, 8, 0.0)}
     assert min(lengths) < 8  # else this shows nothing
     for wanted in [(4, 8, 0.0), (3, 12, 1.0), (6, 8, 2.0)]:
         assert_as_generated(backend, prefix, *wanted)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from explorer.backends.local import LocalBackend
 from explorer.decoding import Greedy
 from explorer.session import BeamSearch, Path, continue_text, run, tail
 from tests.backends import tiny
+from tests.generating import generated
 
 PROMPT = (0,)
 Sequences = dict[tuple[int, ...], float]  # their totals
@@ -228,33 +228,6 @@ def test_parameters_out_of_range_are_refused(fields: dict[str, Any], message: st
 
 
 # against transformers
-
-
-def generated(
-    backend: LocalBackend, prefix: tuple[int, ...], width: int, depth: int, penalty: float
-) -> list[tuple[tuple[int, ...], float | None]]:
-    """What transformers finds: token ids up to the end, and scores, best first."""
-    ends = list(backend.info.end_token_ids)
-    with torch.inference_mode():
-        found = backend.model.generate(
-            torch.tensor([prefix]),
-            attention_mask=torch.ones(1, len(prefix), dtype=torch.long),
-            num_beams=width,
-            num_return_sequences=width,
-            max_new_tokens=depth,
-            length_penalty=penalty,
-            do_sample=False,
-            eos_token_id=ends,
-            pad_token_id=0,
-            return_dict_in_generate=True,
-            output_scores=True,
-        )
-    sequences = []
-    for row in found.sequences[:, len(prefix) :].tolist():
-        end = next((at + 1 for at, one in enumerate(row) if one in ends), len(row))
-        sequences.append(tuple(row[:end]))
-    scores = [None] if width == 1 else found.sequences_scores.tolist()
-    return list(zip(sequences, scores, strict=True))
 
 
 ONE, OTHER = (0, 12, 200, 31, 45), (7, 7, 7)
