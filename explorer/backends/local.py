@@ -27,6 +27,7 @@ from explorer.backends.base import (
     continuations_from,
     score_from,
 )
+from explorer.backends.few_rows import speed_up_few_rows
 from explorer.backends.grammar import GrammarMaker
 from explorer.backends.logit_rows import score_rows, top_continuations
 from explorer.backends.passes import Logits, Passes, Prefix
@@ -267,6 +268,7 @@ def open_local(
     device, dtype = _device_and_dtype()
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device)
+    speed_up_few_rows(model)
     info = replace(
         describe(model, tokenizer),
         model_id=model_id or str(source),
