@@ -1,27 +1,20 @@
 """Products of a few rows with a matrix of weights, where the processor's BLAS is slow at them.
 
-A step multiplies every matrix by one row, so reading the weights is all its work. The BLAS in
-torch's x86 builds does that on one core and, on AMD's processors, at a third of what memory
+A step multiplies every matrix by one row, so reading the weights is all its work. MKL, the BLAS
+in torch's x86 builds, does that on one core and, on AMD's processors, at a third of what memory
 gives. Its batched product of the same weights, seen as blocks of rows, has neither fault.
 Nothing is copied: a block is a view.
 """
 
 import math
-import statistics
-import time
-from collections.abc import Callable
-from functools import partial
-from typing import TypeGuard
+import platform
+from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.functional import linear
 
 FEW = 4  # rows; for more, the plain product is as fast
 BLOCKS = 8
-WORTH_IT = 1.25  # times faster; less could be chance, and last digits should not depend on that
-TRIALS = 7
-TRIED = 32  # matrices, so that they come from memory and not from the processor's cache
 
 
 class BlockedLinear(nn.Linear):
@@ -48,20 +41,15 @@ def blocked(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return product.view(out_features, len(rows)).t()
 
 
-def speed_up_few_rows(model: nn.Module) -> bool:
-    """Give the model's linear layers the blocked product if this processor is faster with it.
-
-    Whether it is gets tried out on the model's own weights, in a few milliseconds.
-    """
-    layers = [layer for layer in model.modules() if _can_be_blocked(layer)]
-    if not layers or not _is_worth_it([layer.weight for layer in layers[:TRIED]]):
-        return False
-    for layer in layers:
-        layer.__class__ = BlockedLinear
-    return True
+def speed_up_few_rows(model: nn.Module) -> None:
+    """Give the model's linear layers the blocked product where this machine's BLAS needs it."""
+    if _blas_is_slow_at_few_rows():
+        for layer in model.modules():
+            if _can_be_blocked(layer):
+                layer.__class__ = BlockedLinear
 
 
-def _can_be_blocked(layer: nn.Module) -> TypeGuard[nn.Linear]:
+def _can_be_blocked(layer: nn.Module) -> bool:
     return (
         type(layer) is nn.Linear
         and layer.weight.device.type == "cpu"
@@ -71,29 +59,12 @@ def _can_be_blocked(layer: nn.Module) -> TypeGuard[nn.Linear]:
     )
 
 
-def _is_worth_it(weights: list[torch.Tensor]) -> bool:
-    rows = {weight.shape[1]: torch.ones(1, weight.shape[1]) for weight in weights}
-    with torch.inference_mode():
-        pairs = [
-            (
-                _seconds(partial(_all, weights, rows, linear)),
-                _seconds(partial(_all, weights, rows, blocked)),
-            )
-            for _ in range(TRIALS)
-        ]
-    return statistics.median(plain / ours for plain, ours in pairs) >= WORTH_IT
+def _blas_is_slow_at_few_rows() -> bool:
+    """By name, since a trial would measure who else runs at the moment."""
+    has_mkl = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
+    return has_mkl and "AuthenticAMD" in _processor()
 
 
-def _all(
-    weights: list[torch.Tensor],
-    rows: dict[int, torch.Tensor],
-    product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> None:
-    for weight in weights:
-        product(rows[weight.shape[1]], weight)
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def _processor() -> str:
+    facts = Path("/proc/cpuinfo")
+    return facts.read_text() if facts.exists() else platform.processor()

@@ -56,25 +56,37 @@ def test_one_output_is_one_block() -> None:
 def test_a_model_keeps_its_weights_and_its_answers(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(few_rows, "WORTH_IT", 0.0)
+    monkeypatch.setattr(few_rows, "_blas_is_slow_at_few_rows", lambda: True)
     model = tiny.backend(name).model
     ids = torch.tensor([[5, 6, 7]])
     with torch.inference_mode():
         before = model(ids).logits
     addresses = {key: value.data_ptr() for key, value in model.named_parameters()}
-    changed = speed_up_few_rows(model)
+    speed_up_few_rows(model)
     with torch.inference_mode():
         after = model(ids).logits
     assert {key: value.data_ptr() for key, value in model.named_parameters()} == addresses
-    assert changed == any(type(part) is BlockedLinear for part in model.modules())
+    has_linear = any(isinstance(part, nn.Linear) for part in model.modules())
+    assert has_linear == any(type(part) is BlockedLinear for part in model.modules())
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
 
-def test_nothing_changes_where_it_is_not_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(few_rows, "WORTH_IT", float("inf"))
+@pytest.mark.parametrize(
+    ("mkl", "processor", "changes"),
+    [
+        (True, "vendor_id\t: AuthenticAMD", True),
+        (True, "vendor_id\t: GenuineIntel", False),
+        (False, "vendor_id\t: AuthenticAMD", False),
+    ],
+)
+def test_changes_only_what_is_slow(
+    mkl: bool, processor: str, changes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    monkeypatch.setattr(few_rows, "_processor", lambda: processor)
     model = nn.Sequential(layer(16, 16))
-    assert not speed_up_few_rows(model)
-    assert type(model[0]) is nn.Linear
+    speed_up_few_rows(model)
+    assert (type(model[0]) is BlockedLinear) == changes
 
 
 @pytest.mark.parametrize(
@@ -89,7 +101,7 @@ def test_nothing_changes_where_it_is_not_faster(monkeypatch: pytest.MonkeyPatch)
 def test_only_plain_layers_that_can_be_blocked(
     other: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(few_rows, "WORTH_IT", 0.0)
+    monkeypatch.setattr(few_rows, "_blas_is_slow_at_few_rows", lambda: True)
     kind = type(other)
-    assert not speed_up_few_rows(nn.Sequential(other))
+    speed_up_few_rows(nn.Sequential(other))
     assert type(other) is kind
