@@ -19,7 +19,8 @@ function rowNode() {
 function drawRows(table) {
   const rows = table.rows, body = el.tbody;
   while (body.children.length > rows.length + 1) body.lastChild.remove();
-  const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability)), 1e-300);
+  const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability_high ?? row.probability)), 1e-300);
+  el.rows.classList.toggle('inexact', table.summary.partial?.exact === false);
   rows.forEach((row, i) => {
     let node = body.children[i];
     if (!node || !node.nteParts || node.classList.contains('other')) {
@@ -44,7 +45,8 @@ function drawRows(table) {
     setText(parts.raw, raw);
     setText(parts.final, final);
     node.style.setProperty('--raw-share', row.raw_probability / top);
-    node.style.setProperty('--final-share', row.probability / top);
+    node.style.setProperty('--final-share', (row.probability_high ?? row.probability) / top);
+    node.style.setProperty('--low-share', (row.probability_low ?? 0) / top);
     setText(parts.cut, cut);
     parts.more.title = t('menu_title');
     parts.more.setAttribute('aria-label', t('menu_of', { token: row.text }));
