@@ -40,19 +40,15 @@ FAR = 1e200  # a logit that a temperature divides to beyond this
 
 
 def follow(
-    known: Knowledge, step: Step, context: Sequence[int], before: Candidates, kept: Candidates
+    known: Knowledge, step: Step, context: Sequence[int], kept: Candidates
 ) -> tuple[Knowledge, Candidates]:
-    """What is certain after a step, and what it left, in agreement with that.
+    """What is certain after a step, and what it left beside the rest, of one possible weight.
 
-    `kept` is what the step made of the tokens that were sent, beside a tail of one weight.
+    `kept` is what the step made of the tokens that were sent.
     """
     if known.settled:
         return known.only(kept), kept
     now = after(known, step, context, kept)
-    ids, stays = before.token_ids, np.isin(before.token_ids, kept.token_ids)
-    agreed = np.isin(ids, now.token_ids) & (stays | np.isin(ids, now.token_ids[now.must]))
-    if agreed.any() and not np.array_equal(agreed, stays):
-        kept = before.where(agreed)
     best = now.low[now.token_ids == kept.token_ids[0]]
     rest = float(now.tail.point - best[0]) if len(best) and np.isfinite(best[0]) else -math.inf
     return now, kept.with_rest(min(rest, 700.0))

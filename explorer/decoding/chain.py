@@ -159,7 +159,7 @@ def decode(
     for step in chain:
         kept = step(candidates, context)
         if known is not None:
-            known, kept = follow(known, step, context, candidates, kept)
+            known, kept = follow(known, step, context, kept)
         stages.append(Stage(step, candidates, kept, known))
         candidates = kept
     return Trace(distribution, tuple(stages))
