@@ -23,7 +23,7 @@ def server_url() -> Iterator[str]:
         [word.encode() for word in words], {(0,): weights}, top_n=10, model_id="server"
     )
     demo = build_ui(FakeModels(small=backend))
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, server_port=0, **LAUNCH_OPTIONS)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
     yield url
     demo.close()
 
