@@ -21,7 +21,7 @@ function drawLens() {
   el['lens-body'].replaceChildren(...rows);
   el['lens-more'].hidden = lensRead.passes < lensPasses || lensPasses >= setup.max_passes;
   const facts = { raw: probability(lensRead.unexpanded.raw), final: probability(lensRead.unexpanded.final), passes: grouped(lensRead.passes) };
-  setText(el['lens-about'], t('lens_about', facts) + (lensRead.unknown > 0 ? ' ' + t('lens_unknown', { mass: probability(lensRead.unknown) }) : ''));
+  setText(el['lens-about'], t('lens_about', facts) + (lensRead.unknown > 0 ? ' ' + t('lens_unknown', { mass: pair(lensRead.unknown, lensRead.unknown_final) }) : ''));
 }
 function lensRow(read) {
   const row = make('tr'), name = make('th', 'lens-name'), bar = make('td', 'bar-col'), bars = make('div', 'bars');

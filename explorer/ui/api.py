@@ -22,8 +22,9 @@ from explorer.session import (
     trace_prefix,
 )
 from explorer.ui import arguments
+from explorer.ui.payload import score_bounds
 from explorer.ui.zero_gpu import on_gpu
-from explorer.views.table import finite, other_row, table_rows
+from explorer.views.table import bounds_data, finite, other_row, reasons, table_rows
 from explorer.views.text import plain_text, printable
 
 MAX_TOP_N = 5000
@@ -70,7 +71,10 @@ class Api:
             "model": name,
             "prefix_ids": list(prefix),
             "entropy": distribution.entropy,
+            "entropy_bounds": list(distribution.entropy_bounds),
             "coverage": distribution.coverage,
+            "exact": trace.certainty.exact,
+            **({"because": reasons(trace)} if trace.certainty.because else {}),
             "kept": ranking.kept,
             "other": other_row(ranking),
             "rows": table_rows(candidates),
@@ -103,6 +107,8 @@ class Api:
                     "rank": drawn.rank,
                     "entropy": drawn.entropy,
                     "u": drawn.u,
+                    **bounds_data(drawn.bounds),
+                    **({"unsent": list(drawn.unsent)} if drawn.unsent[1] else {}),
                 }
             )
             raws.append(b"" if token["special"] else bytes.fromhex(token["bytes_hex"]))
@@ -143,6 +149,7 @@ class Api:
             "tokens": tokens,
             "perplexity": perplexity(scored),
             "bits_per_byte": bits_per_byte(backend, scored),
+            **score_bounds(backend, scored),
         }
 
     def _backend(self, model: Any) -> tuple[str, Backend]:
