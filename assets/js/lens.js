@@ -65,11 +65,11 @@ async function readBeyond() {
     while (busy || running) await pause(50);
     if (beyondWanted) continue;
     if (pinsShown && pins.length) {
-      const answer = await send('words', { words: pins }).catch(() => null);
+      const answer = await sendPatiently('words', { words: pins }, () => !beyondWanted && wanted()).catch(() => null);
       if (answer?.ok) { pinsRead = answer.ok.words; drawPins(); }
     }
     if (lensShown && !beyondWanted) {
-      const answer = await send('characters', { passes: lensPasses }).catch(() => null);
+      const answer = await sendPatiently('characters', { passes: lensPasses }, () => !beyondWanted && wanted()).catch(() => null);
       if (answer?.ok) { lensRead = answer.ok.characters; drawLens(); }
     }
     if (!beyondWanted) for (const name of ['pins-box', 'lens-box']) el[name].classList.remove('stale');

@@ -18,23 +18,39 @@ async function send(action, more = {}) {
   return answer ?? { error: { code: 'connection' } };
 }
 
+// While too many wait for the model, asks again, each time after a longer pause: half a minute in all.
+// For what goes on by itself and would be lost otherwise; nothing once it is no longer wanted.
+async function sendPatiently(action, more, stillWanted) {
+  const unsay = () => { if (el['note-text'].textContent === t('run_waits')) hideNote(); };
+  for (let wait = 500; ; wait = 1.5 * wait) {
+    const answer = await send(action, more);
+    if (answer.error?.code !== 'too_busy' || wait > 12000) { unsay(); return answer; }
+    showNote(t('run_waits'), { kind: 'info', stays: true });
+    // Not all at the same moment again.
+    for (const end = performance.now() + wait * (0.5 + Math.random()); performance.now() < end;) {
+      if (!stillWanted()) { unsay(); return null; }
+      await pause(50);
+    }
+  }
+}
+
 // Runs one request if none is under way; shows what came back. True when it went well.
-async function perform(action, more = {}) {
+async function perform(action, more = {}, stillWanted = null) {
   if (busy) return false;
   setBusy(true);
   let answer;
   try {
-    answer = await send(action, more);
+    answer = await (stillWanted ? sendPatiently(action, more, stillWanted) : send(action, more));
   } catch {
     answer = { error: { code: 'connection' } };
   }
   setBusy(false);
-  return receive(answer, () => perform(action, more));
+  return answer !== null && receive(answer, () => perform(action, more));
 }
 function receive(answer, again) {
   if (answer.error) {
     if (answer.error.code === 'session_gone') { showNote(sayError(answer.error), { kind: 'info' }); begin(); return false; }
-    showNote(sayError(answer.error), { retry: again && answer.error.code === 'connection' ? () => { hideNote(); again(); } : null });
+    showNote(sayError(answer.error), { retry: again && ['connection', 'too_busy'].includes(answer.error.code) ? () => { hideNote(); again(); } : null });
     return false;
   }
   if (el.note.dataset.kind === 'error') hideNote();

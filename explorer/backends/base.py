@@ -1,7 +1,9 @@
 """What every backend is, whatever owns the weights: local, remote or scripted."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -21,6 +23,7 @@ from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 #   x TokenOutOfRange    a token id outside the vocabulary
 #   x LogprobsUnavailable  the server does not give probabilities
 #   x GrammarRefused     a regular expression or JSON schema that can't be used
+#   x TooBusy            as many as may wait for the model do already
 #   x RemoteFailed       the server failed or can't be reached
 
 
@@ -118,10 +121,65 @@ class GrammarRefused(BackendError):
         super().__init__(f"the {name} can't be used: {detail}", kind=kind, detail=detail)
 
 
+class TooBusy(BackendError):
+    """As many as may wait for the model do already; nothing was begun."""
+
+    code = "too_busy"
+
+    def __init__(self, waiting: int, limit: int) -> None:
+        super().__init__(
+            f"too many requests at once: {waiting} wait for the model, and {limit} may; "
+            "nothing was changed, try again in a moment",
+            waiting=waiting,
+            limit=limit,
+        )
+
+
 class RemoteFailed(BackendError):
     """The server failed or can't be reached."""
 
     code = "remote_failed"
+
+
+# Who asks is known to no backend but by this: a request sets it, and whoever waits for a
+# turn looks at it.
+
+
+class AskerGone(Exception):
+    """Who asked is no longer there: nobody would read the answer, nor this."""
+
+
+@dataclass(eq=False, slots=True)
+class Asker:
+    """Whoever waits for an answer: they may leave, and once let in they are not turned away."""
+
+    has_left: Callable[[], bool]
+    let_in: bool = False
+
+
+_asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
+
+
+@contextmanager
+def asked_by(asker: Asker) -> Iterator[None]:
+    """What is done meanwhile is done for this asker."""
+    token = _asker.set(asker)
+    try:
+        yield
+    finally:
+        _asker.reset(token)
+
+
+def asker_here() -> Asker | None:
+    """Who asked for what this thread does, where that is known."""
+    return _asker.get()
+
+
+def check_asker() -> None:
+    """`AskerGone` once who asked has left."""
+    asker = _asker.get()
+    if asker is not None and asker.has_left():
+        raise AskerGone
 
 
 TokenizerFamily = Literal["byte-level BPE", "SentencePiece", "WordPiece", "other"]
