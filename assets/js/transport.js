@@ -15,7 +15,7 @@ let topN = 50;
 
 async function send(action, more = {}) {
   const answer = await server.act({ action, key, top_n: topN, whole_strip: wholeStrip, with_ledger: ledgerShown, with_tree: treeShown, tree_known: treeKept.digest, with_score: scoreShown, ...more });
-  return answer ?? { error: { code: 'connection' } };
+  return answer ? JSON.parse(answer) : { error: { code: 'connection' } };
 }
 
 // While too many wait for the model, asks again, each time after a longer pause: half a minute in all.

@@ -1,5 +1,6 @@
 """The Gradio app: one page, four endpoints."""
 
+import json
 import os
 from functools import partial
 from typing import Any
@@ -36,11 +37,15 @@ def build_ui(models: Models) -> gr.Blocks:
     models.request(models.default)
     actions, workers = Actions(models, SessionStore()), Workers()
 
-    async def act(data: Any, request: gr.Request) -> Any:
+    def answer(data: Any) -> str:
+        # As text: FastAPI would walk through every value of the object before it writes it.
+        return json.dumps(actions.act(data), ensure_ascii=False, allow_nan=False)
+
+    async def act(data: Any, request: gr.Request) -> str | None:
         try:
-            return await workers.run_for(request, partial(actions.act, data))
+            return await workers.run_for(request, partial(answer, data))
         except TooBusy as error:
-            return {"error": error_facts(error)}
+            return json.dumps({"error": error_facts(error)})
         except AskerGone:
             return None  # nobody reads it
 

@@ -52,8 +52,9 @@ class App:
             "fn_name": "act",
             "data": {"action": action, "key": key, **more},
         }
-        answer = self.http.post("component_server", json=body, timeout=timeout).json()
-        return answer  # type: ignore[no-any-return]
+        text = self.http.post("component_server", json=body, timeout=timeout).json()
+        answer: dict[str, Any] = json.loads(text)
+        return answer
 
     def meanwhile(self, *arguments: Any, **more: Any) -> Future[dict[str, Any]]:
         return self.pool.submit(self.act, *arguments, **more)
