@@ -9,12 +9,26 @@ try { key = sessionStorage.getItem('nte-key'); } catch { /* no storage: the key 
 if (!/^[0-9a-f-]{36}$/.test(key ?? '')) key = newKey();
 try { sessionStorage.setItem('nte-key', key); } catch { /* as above */ }
 
+// An idle model has left again before this page came for it: whoever waits asks anew.
+const ARRIVED = ['ready', 'failed', 'idle'];
 let busy = false;
 let wholeStrip = false;
 let topN = 50;
 
 async function send(action, more = {}) {
-  const answer = await server.act({ action, key, top_n: topN, whole_strip: wholeStrip, with_ledger: ledgerShown, with_tree: treeShown, tree_known: treeKept.digest, with_score: scoreShown, ...more });
+  const request = { action, key, top_n: topN, whole_strip: wholeStrip, with_ledger: ledgerShown, with_tree: treeShown, tree_known: treeKept.digest, with_score: scoreShown, ...more };
+  let answer = await server.act(request);
+  // A model that nobody used for a while may have left memory for others; then it comes back first.
+  while (answer?.ok?.away) {
+    let status = answer.ok.away;
+    while (!ARRIVED.includes(status.phase)) {
+      showLoading(status);
+      await pause(400);
+      status = (await server.act({ action: 'status', model: status.model }))?.ok?.status ?? status;
+    }
+    hideLoading();
+    answer = status.phase === 'failed' ? { error: status.error } : await server.act(request);
+  }
   return answer ?? { error: { code: 'connection' } };
 }
 
