@@ -19,6 +19,7 @@ from explorer.backends.base import (
     ModelUnavailable,
     Reason,
 )
+from explorer.backends.calm import calmly
 from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
 from explorer.backends.machine import free_memory, give_back, total_memory
 from explorer.backends.residents import Resident
@@ -183,7 +184,8 @@ class LocalModels:
         if self._memory is None:
             self._memory = PrefixMemory(self._budget_bytes)
         licence = entry.choice.licence if entry else None
-        return open_local(source, model_id=name, licence=licence, memory=self._memory)
+        with calmly():
+            return open_local(source, model_id=name, licence=licence, memory=self._memory)
 
     # room
 
