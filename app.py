@@ -61,6 +61,12 @@ def settings(arguments: list[str]) -> argparse.Namespace:
     option(
         "--memory", 2048, "MiB for remembered distributions and KV caches (default: 2048)", type=int
     )
+    option(
+        "--model-memory",
+        None,
+        "MiB for models; beyond it those used longest ago leave (default: 3/4 of all memory)",
+        type=int,
+    )
     return parser.parse_args(arguments)
 
 
@@ -71,6 +77,7 @@ try:
         chosen.model,
         public=chosen.public,
         budget_bytes=chosen.memory * 2**20,
+        model_bytes=chosen.model_memory and chosen.model_memory * 2**20,
     )
 except BackendError as error:
     sys.exit(f"app.py: {error}")

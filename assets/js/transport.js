@@ -9,12 +9,27 @@ try { key = sessionStorage.getItem('nte-key'); } catch { /* no storage: the key 
 if (!/^[0-9a-f-]{36}$/.test(key ?? '')) key = newKey();
 try { sessionStorage.setItem('nte-key', key); } catch { /* as above */ }
 
+// An idle model has left again before this page came for it: whoever waits asks anew.
+const ARRIVED = ['ready', 'failed', 'idle'];
 let busy = false;
 let wholeStrip = false;
 let topN = 50;
 
 async function send(action, more = {}) {
-  const answer = await server.act({ action, key, top_n: topN, whole_strip: wholeStrip, with_ledger: ledgerShown, with_tree: treeShown, tree_known: treeKept.digest, with_score: scoreShown, ...more });
+  const answer = await ask({ action, key, top_n: topN, whole_strip: wholeStrip, with_ledger: ledgerShown, with_tree: treeShown, tree_known: treeKept.digest, with_score: scoreShown, ...more });
+  // A model that nobody used for a while may have left memory for others; then it comes back first.
+  if (!answer.ok?.away) return answer;
+  let status = answer.ok.away;
+  while (!ARRIVED.includes(status.phase)) {
+    showLoading(status);
+    await pause(400);
+    status = (await ask({ action: 'status', model: status.model })).ok?.status ?? status;
+  }
+  hideLoading();
+  return status.phase === 'failed' ? { error: status.error } : send(action, more);
+}
+async function ask(request) {
+  const answer = await server.act(request);
   return answer ? JSON.parse(answer) : { error: { code: 'connection' } };
 }
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -62,9 +63,7 @@ class LocalBackend:
         self.info = info
         self._tokenizer = tokenizer
         self._vocabulary = Vocabulary(tokenizer, info.tokenizer_family)
-        self._grammars = GrammarMaker(info, lambda: self._vocabulary.tokens(info))
-        self._spelling: Spelling | None = None
-        self._indexing = threading.Lock()
+        self._grammars = GrammarMaker(info, partial(self._vocabulary.tokens, info))
         self._memory = memory or PrefixMemory(DEFAULT_BUDGET)
         self._passes = Passes(model, info.model_id, self._memory)
         self._finding = threading.Lock()
@@ -75,6 +74,12 @@ class LocalBackend:
     def model(self) -> Any:
         """The transformers model itself."""
         return self._passes.model
+
+    @property
+    def weight_bytes(self) -> int:
+        """The memory of the weights; tied ones count once."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     # text -> ids
 
@@ -117,11 +122,7 @@ class LocalBackend:
         return self._vocabulary.token(token_id, self.info)
 
     def spelling(self) -> Spelling:
-        with self._indexing:
-            if self._spelling is None:
-                tokens = self._vocabulary.tokens(self.info)
-                self._spelling = Spelling(None if one.special else one.raw for one in tokens)
-            return self._spelling
+        return self._vocabulary.spelling(self.info)
 
     def grammar(self, constraint: Constraint, start: int) -> Grammar:
         return self._grammars.make(constraint, start)

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakMethod
 
 import numpy as np
 import torch
@@ -36,9 +37,14 @@ class Passes:
 
     def __init__(self, model: Any, model_id: str, memory: PrefixMemory) -> None:
         self.model, self._model_id, self._memory = model.eval(), model_id, memory
-        self._turns: Turns[Prefix, Logits | None] = Turns(
-            lambda prefixes: on_model_thread(self._serve, prefixes), TOGETHER
-        )
+        serve = WeakMethod(self._serve)  # no cycle: the weights go as soon as nobody has them
+
+        def serve_while_here(prefixes: list[Prefix]) -> dict[Prefix, Logits | None]:
+            method = serve()
+            assert method is not None, "whoever waits for a turn holds the passes"
+            return on_model_thread(method, prefixes)
+
+        self._turns: Turns[Prefix, Logits | None] = Turns(serve_while_here, TOGETHER)
         accepted = inspect.signature(model.forward).parameters
         self._takes_logits_to_keep = "logits_to_keep" in accepted
         self._can_reuse = "past_key_values" in accepted and new_cache(model.config) is not None

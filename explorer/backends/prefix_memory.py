@@ -42,6 +42,11 @@ class PrefixMemory:
         with self._lock:
             self._store.pop((kind, model_id, prefix), None)
 
+    def forget_model(self, model_id: str) -> None:
+        with self._lock:
+            for key in [key for key in self._store if key[1] == model_id]:
+                del self._store[key]
+
     def beginnings(self, kind: str, model_id: str, prefix: Prefix) -> list[Found]:
         """All values whose prefix is a beginning of this one, or this one itself."""
         with self._lock:
