@@ -28,7 +28,7 @@ from explorer.backends.base import (
     continuations_from,
     score_from,
 )
-from explorer.backends.few_rows import speed_up_few_rows
+from explorer.backends.fast_linear import speed_up_linear_layers
 from explorer.backends.grammar import GrammarMaker
 from explorer.backends.logit_rows import score_rows, top_continuations
 from explorer.backends.passes import Logits, Passes, Prefix
@@ -269,7 +269,7 @@ def open_local(
     device, dtype = _device_and_dtype()
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device)
-    speed_up_few_rows(model)
+    speed_up_linear_layers(model)
     info = replace(
         describe(model, tokenizer),
         model_id=model_id or str(source),
