@@ -20,7 +20,7 @@ from tests.timing import compare, timed
 
 
 def fresh(backend: LocalBackend) -> LocalBackend:
-    return LocalBackend(backend.model, backend._tokenizer, backend.info, PrefixMemory(2**31))
+    return LocalBackend(backend.model, backend.tokenizer, backend.info, PrefixMemory(2**31))
 
 
 def unseen_tokens() -> Iterator[int]:

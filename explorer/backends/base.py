@@ -21,7 +21,7 @@ from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 #   x TokenOutOfRange    a token id outside the vocabulary
 #   x LogprobsUnavailable  the server does not give probabilities
 #   x GrammarRefused     a regular expression or JSON schema that can't be used
-#   x RemoteFailed       the server failed or can't be reached
+#   x RemoteFailed       the model server failed, refuses, or can't be reached
 
 
 class BackendError(Exception):
@@ -118,10 +118,32 @@ class GrammarRefused(BackendError):
         super().__init__(f"the {name} can't be used: {detail}", kind=kind, detail=detail)
 
 
-class RemoteFailed(BackendError):
-    """The server failed or can't be reached."""
+RemoteReason = Literal[
+    "unreachable",
+    "timed_out",
+    "cut_off",
+    "refused_key",
+    "no_such_model",
+    "busy",
+    "server_error",
+    "rejected",
+    "not_understood",
+    "wrong_engine",
+    "no_tokenizer",
+    "other_tokenizer",
+    "chat_only",
+]
 
-    code = "remote_failed"
+
+class RemoteFailed(BackendError):
+    """The model server failed, refuses, or can't be reached.
+
+    Never holds the server's key or address: what is said here ends up on a page.
+    """
+
+    def __init__(self, reason: RemoteReason, message: str, **facts: object) -> None:
+        super().__init__(message, **facts)
+        self.code = f"remote_{reason}"
 
 
 TokenizerFamily = Literal["byte-level BPE", "SentencePiece", "WordPiece", "other"]
