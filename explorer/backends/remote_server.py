@@ -196,6 +196,21 @@ def not_understood(detail: str) -> RemoteFailed:
     )
 
 
+def served_model(answer: Any, model: str | None) -> dict[str, Any]:
+    """The model asked for, or the first one, of those that a server lists."""
+    try:
+        entries = {str(entry["id"]): dict(entry) for entry in answer["data"]}
+    except (KeyError, TypeError, ValueError):
+        raise not_understood("it lists no models") from None
+    if not entries:
+        raise not_understood("it lists no models")
+    if model is None:
+        return next(iter(entries.values()))
+    if model not in entries:
+        raise RemoteFailed("no_such_model", f"the model server has no model {model!r}", model=model)
+    return entries[model]
+
+
 def _message(error: openai.APIStatusError) -> str:
     """What the server says went wrong, from the shapes that servers use."""
     said = error.body
