@@ -1,28 +1,22 @@
 """All models of the app: loaded on demand, in the background, one copy for everybody."""
 
 import errno
-import logging
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from explorer.backends.base import (
     Backend,
-    BackendError,
-    LoadPhase,
     LoadStatus,
     ModelChoice,
     ModelUnavailable,
     Reason,
 )
 from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
+from explorer.backends.on_demand import OnDemand, Report
 from explorer.backends.weights import ensure_converted, ensure_weights
-
-log = logging.getLogger(__name__)
 
 MEMORY_FACTOR = 1.1  # weights plus what loading needs for a moment
 
@@ -36,13 +30,6 @@ def default_models_dir() -> Path:
     return Path(cache).expanduser() / "next-token-explorer"
 
 
-@dataclass
-class _Entry:
-    status: LoadStatus
-    backend: Backend | None = None
-    finished: threading.Event = field(default_factory=threading.Event)
-
-
 class LocalModels:
     """Models of the catalogue and, unless `public`, any Hub id, folder or `.gguf` file."""
 
@@ -51,8 +38,7 @@ class LocalModels:
         self.public = public
         self._models_dir = models_dir
         self._budget_bytes = budget_bytes
-        self._entries: dict[str, _Entry] = {}
-        self._lock = threading.Lock()
+        self._opening = OnDemand(self._open, why_not)
         self._memory: object | None = None
         self._check_name(default)
 
@@ -60,29 +46,15 @@ class LocalModels:
         return tuple(entry.choice for entry in CATALOGUE.values())
 
     def status(self, name: str) -> LoadStatus:
-        with self._lock:
-            entry = self._entries.get(name)
-            return entry.status if entry else LoadStatus("idle")
+        return self._opening.status(name)
 
     def request(self, name: str) -> LoadStatus:
         self._check_name(name)
-        with self._lock:
-            entry = self._entries.get(name)
-            if entry is None or entry.status.phase == "failed":
-                entry = self._entries[name] = _Entry(LoadStatus("waiting"))
-                threading.Thread(
-                    target=self._load, args=(name, entry), name=f"load {name}", daemon=True
-                ).start()
-            return entry.status
+        return self._opening.request(name)
 
     def get(self, name: str) -> Backend:
-        self.request(name)
-        entry = self._entries[name]
-        entry.finished.wait()
-        if entry.backend is None:
-            assert entry.status.error is not None
-            raise entry.status.error
-        return entry.backend
+        self._check_name(name)
+        return self._opening.get(name)
 
     def _check_name(self, name: str) -> None:
         if name in CATALOGUE:
@@ -97,24 +69,7 @@ class LocalModels:
         if not name.strip() or "\0" in name or len(name) > 500:
             raise ModelUnavailable("unknown", f"{name[:80]!r} is no model's name", model=name[:80])
 
-    def _load(self, name: str, entry: _Entry) -> None:
-        def report(phase: LoadPhase, done: int | None = None, total: int | None = None) -> None:
-            entry.status = LoadStatus(phase, done, total)
-
-        try:
-            entry.backend = self._open(name, report)
-            entry.status = LoadStatus("ready")
-        except BackendError as error:
-            entry.status = LoadStatus("failed", error=error)
-        except Exception as error:
-            # A stranger's folder or file can make the libraries that read it raise anything.
-            # The user gets a named error; whoever runs the app finds the trace in the log.
-            entry.status = LoadStatus("failed", error=_why_not(name, error))
-            log.warning("%s", entry.status.error, exc_info=error)
-        finally:
-            entry.finished.set()
-
-    def _open(self, name: str, report: Callable[..., None]) -> Backend:
+    def _open(self, name: str, report: Report) -> Backend:
         entry = CATALOGUE.get(name)
         source, needed = self._source(name, entry, report)
         report("waiting")
@@ -135,7 +90,7 @@ class LocalModels:
         return open_local(source, model_id=name, licence=licence, memory=self._memory)
 
     def _source(
-        self, name: str, entry: CatalogueEntry | None, report: Callable[..., None]
+        self, name: str, entry: CatalogueEntry | None, report: Report
     ) -> tuple[str | Path, int | None]:
         """Where the weights are, in transformers' terms, and how much memory they need."""
         if entry is not None and entry.hub_id is not None:
@@ -194,7 +149,7 @@ _CAUSES: tuple[tuple[Reason, frozenset[str]], ...] = (
 )
 
 
-def _why_not(name: str, error: BaseException) -> ModelUnavailable:
+def why_not(name: str, error: BaseException) -> ModelUnavailable:
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     causes = set()
     cause: BaseException | None = error

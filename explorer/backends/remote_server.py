@@ -211,6 +211,17 @@ def served_model(answer: Any, model: str | None) -> dict[str, Any]:
     return entries[model]
 
 
+def choices_of(answer: Any, count: int) -> list[Any]:
+    """The answers to `count` prompts, in their order."""
+    try:
+        choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+    except (KeyError, TypeError, ValueError):
+        raise not_understood("it has no choices") from None
+    if len(choices) != count:
+        raise not_understood(f"{len(choices)} answers to {count} prompts")
+    return choices
+
+
 def _message(error: openai.APIStatusError) -> str:
     """What the server says went wrong, from the shapes that servers use."""
     said = error.body

@@ -25,7 +25,7 @@ from explorer.backends.base import (
 from explorer.backends.logit_rows import score_rows
 from explorer.backends.prefix_memory import Prefix
 from explorer.backends.remote import Scoring, Sent
-from explorer.backends.remote_server import Server, not_understood, served_model
+from explorer.backends.remote_server import Server, choices_of, not_understood, served_model
 from explorer.backends.tokenizing import Tokenizing
 from explorer.backends.vocabulary import tokenizer_family
 
@@ -78,8 +78,6 @@ class VllmDialect:
         for first in range(0, len(prefixes), together):
             group = prefixes[first : first + together]
             choices = self._complete([list(prefix) for prefix in group], count)
-            if len(choices) != len(group):
-                raise not_understood(f"{len(choices)} answers to {len(group)} prompts")
             sent += [_sent_after(choice, count) for choice in choices]
         return sent
 
@@ -118,15 +116,7 @@ class VllmDialect:
             self.info = replace(self.info, coverage=0.0)
             more = {key: 0 for key in more}
             return self._complete(prompts, self.at_most, **more)
-        return choices_of(answer)
-
-
-def choices_of(answer: Any) -> list[Any]:
-    """The answers to several prompts, in their order."""
-    try:
-        return sorted(answer["choices"], key=lambda choice: int(choice["index"]))
-    except (KeyError, TypeError, ValueError):
-        raise not_understood("it has no choices") from None
+        return choices_of(answer, len(prompts))
 
 
 def _sent_after(choice: Any, count: int) -> Sent:
