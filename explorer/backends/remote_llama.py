@@ -28,6 +28,7 @@ from explorer.backends.tokenizing import check_messages, start_of_nothing
 
 # llama.cpp's numbers for the kinds of vocabularies.
 FAMILIES: dict[int, TokenizerFamily] = {1: "SentencePiece", 2: "byte-level BPE", 3: "WordPiece"}
+LEAST = -1e30  # llama.cpp writes the least float for -inf, which JSON does not have
 ENTRIES = 400_000  # logprobs in one answer; a vocabulary of 49,152 is 4.7 MB of JSON
 
 
@@ -79,10 +80,7 @@ class LlamaDialect:
         for first in range(0, len(prefixes), together):
             group = prefixes[first : first + together]
             rows = self._candidates(group, count)
-            sent += [
-                Sent(_numbers(row, "id", np.int64), _numbers(row, "logprob", np.float64))
-                for row in rows
-            ]
+            sent += [_sent(row) for row in rows]
         return sent
 
     def score(self, prefix: Prefix) -> tuple[tuple[ScoredToken, ...], Sent]:
@@ -146,6 +144,11 @@ class LlamaDialect:
         if len(rows) != len(prefixes):
             raise not_understood(f"{len(rows)} answers to {len(prefixes)} prompts")
         return rows
+
+
+def _sent(row: list[Any]) -> Sent:
+    logprobs = _numbers(row, "logprob", np.float64)
+    return Sent(_numbers(row, "id", np.int64), np.where(logprobs < LEAST, -np.inf, logprobs))
 
 
 def _numbers(row: list[Any], name: str, kind: Any) -> Any:
