@@ -109,7 +109,7 @@ class RemoteBackend:
         self._spelling: Spelling | None = None
         self._indexing = threading.Lock()
         self._distributions: SharedCalls[Prefix, Distribution] = SharedCalls()
-        self._continuations: SharedCalls[Prefix, Continuations] = SharedCalls()
+        self._continuations: SharedCalls[tuple[Prefix, int], Continuations] = SharedCalls()
         self._scores: SharedCalls[Prefix, tuple[ScoredToken, ...]] = SharedCalls()
 
     @property
@@ -156,34 +156,30 @@ class RemoteBackend:
         count = min(count, self.info.vocab_size)
         for prefix in prefixes:
             check_prefix(prefix, self.info)
-        enough = min(count, self.dialect.at_most)
 
-        def recall(prefix: Prefix) -> Continuations | None:
+        def recall(wanted: tuple[Prefix, int]) -> Continuations | None:
+            prefix, _ = wanted
             known: Continuations | None = self._recall("continuations", prefix)
-            if known is not None and len(known.token_ids) >= enough:
+            if known is not None and len(known.token_ids) >= min(count, self.dialect.at_most):
                 return Continuations(known.token_ids[:count], known.logprobs[:count])
             distribution = self._known_distribution(prefix)
             return None if distribution is None else continuations_from(distribution, count)
 
-        def ask(missing: list[Prefix]) -> dict[Prefix, Continuations]:
+        def ask(missing: list[tuple[Prefix, int]]) -> dict[tuple[Prefix, int], Continuations]:
             found = {}
-            sent = self.dialect.after_each(missing, enough)
-            for prefix, one in zip(missing, sent, strict=True):
+            most = min(count, self.dialect.at_most)
+            sent = self.dialect.after_each([prefix for prefix, _ in missing], most)
+            for wanted, one in zip(missing, sent, strict=True):
                 best = one.checked(self.info.vocab_size).first(count)
-                found[prefix] = Continuations(
+                found[wanted] = Continuations(
                     tuple(best.token_ids.tolist()), tuple(best.logprobs.tolist())
                 )
-                self._memory.put("continuations", self.info.model_id, prefix, found[prefix])
+                self._memory.put("continuations", self.info.model_id, wanted[0], found[wanted])
             return found
 
-        found = self._continuations.share(prefixes, recall, ask)
-        if any(len(one.token_ids) < enough for one in found.values()):
-            # Another search that wanted fewer was asking for the same.
-            found = SharedCalls[Prefix, Continuations]().share(prefixes, recall, ask)
-        return tuple(
-            Continuations(found[one].token_ids[:count], found[one].logprobs[:count])
-            for one in prefixes
-        )
+        wanted = [(prefix, count) for prefix in prefixes]
+        answers = self._continuations.share(wanted, recall, ask)
+        return tuple(answers[one] for one in wanted)
 
     def score(self, prefix: Prefix) -> tuple[ScoredToken, ...]:
         check_prefix(prefix, self.info)

@@ -4,6 +4,7 @@ What a failure says names neither the key nor the address, whatever the server s
 """
 
 import json
+import logging
 import math
 import random
 import time
@@ -14,6 +15,10 @@ from urllib.parse import urlsplit
 import openai
 
 from explorer.backends.base import RemoteFailed
+
+# The client and the HTTP library below it would write the server's address into the log.
+for _name in ("openai", "httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 CONNECT_S = 5.0
 FIRST_WAIT_S = 0.5  # doubled with each further attempt

@@ -78,7 +78,8 @@ class VllmDialect:
         for first in range(0, len(prefixes), together):
             group = prefixes[first : first + together]
             choices = self._complete([list(prefix) for prefix in group], count)
-            sent += [_sent_after(choice, count) for choice in choices]
+            most = min(count, self.at_most)  # which may have become less
+            sent += [_sent_after(choice, most) for choice in choices]
         return sent
 
     def score(self, prefix: Prefix) -> tuple[tuple[ScoredToken, ...], Sent]:
