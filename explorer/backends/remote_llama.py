@@ -3,6 +3,10 @@
 The vocabulary's bytes come with the candidates, so one request for all of them, when the model
 is opened, tells every entry exactly; no tokenizer files are needed here. A control token comes
 without bytes, which is how it is known to be one (unless the server runs with `--special`).
+
+The server keeps the candidates back while the text that it has drawn ends within a character,
+and later shows them at another place. So the draw, of which nothing is used here, is forced to
+be a letter; the candidates are the raw softmax, which no sampler's bias touches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,6 +33,7 @@ from explorer.backends.tokenizing import check_messages, start_of_nothing
 # llama.cpp's numbers for the kinds of vocabularies.
 FAMILIES: dict[int, TokenizerFamily] = {1: "SentencePiece", 2: "byte-level BPE", 3: "WordPiece"}
 LEAST = -1e30  # llama.cpp writes the least float for -inf, which JSON does not have
+FORCING = 1e4  # added to a logit, leaves no other token a chance
 ENTRIES = 400_000  # logprobs in one answer; a vocabulary of 49,152 is 4.7 MB of JSON
 
 
@@ -38,12 +43,19 @@ class LlamaDialect:
     scoring: Scoring = "one by one"
 
     def __init__(
-        self, server: Server, served: str, info: ModelInfo, at_most: int, tokens: Sequence[Token]
+        self,
+        server: Server,
+        served: str,
+        info: ModelInfo,
+        at_most: int,
+        letter: int,
+        tokens: Sequence[Token] = (),
     ) -> None:
         self.info = info
         self.at_most = at_most
         self._server = server
         self._served = served
+        self._letter = letter  # a token that is whole characters
         self._tokens = tuple(tokens)
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -103,7 +115,9 @@ class LlamaDialect:
             special.add(self.info.bos_token_id)
         raw |= self._read_specials([one for one in sorted(special) if not raw[one]], raw)
         tokens = [Token(one, raw[one], one in special) for one in range(size)]
-        return LlamaDialect(self._server, self._served, self.info, self.at_most, tokens)
+        return LlamaDialect(
+            self._server, self._served, self.info, self.at_most, self._letter, tokens
+        )
 
     def _read_specials(self, specials: list[int], raw: dict[int, bytes]) -> dict[int, bytes]:
         """How control tokens are written: a text of them all, with line breaks between."""
@@ -129,6 +143,7 @@ class LlamaDialect:
             "n_probs": count,
             "post_sampling_probs": False,
             "temperature": 1,
+            "logit_bias": [[self._letter, FORCING]],
             "cache_prompt": True,
         }
         answers = self._server.post("/completion", body)
@@ -190,7 +205,10 @@ def open_llama(server: Server, model_id: str, model: str | None, limit: int | No
     )
     at_most = min(limit or size, size)
     info = replace(info, coverage=1.0 if at_most == size else 0.0)
-    return LlamaDialect(server, str(entry["id"]), info, at_most, ()).with_vocabulary()
+    letter = _tokenize(server, "a")[-1:]
+    if not letter:
+        raise not_understood("it has no token for a letter")
+    return LlamaDialect(server, str(entry["id"]), info, at_most, letter[0]).with_vocabulary()
 
 
 def _only_token(server: Server, written: str) -> int | None:

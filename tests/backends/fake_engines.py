@@ -158,7 +158,11 @@ class FakeLlama:
                 return failure(400, "request exceeds the available context size")
             every = logprobs_of(self.backend.next_distribution(tuple(prompt)))
             top = [self._candidate(*one) for one in every[: body["n_probs"]]]
-            answers.append({"index": index, "completion_probabilities": [{"top_logprobs": top}]})
+            [drawn, _] = (body.get("logit_bias") or [every[0]])[0]
+            answer: dict[str, Any] = {"index": index}
+            if "\ufffd" not in self._written(drawn):  # else they are kept back
+                answer["completion_probabilities"] = [{"top_logprobs": top}]
+            answers.append(answer)
         return 200, answers if len(answers) > 1 else answers[0]
 
     def _candidate(self, token_id: int, logprob: float) -> dict[str, Any]:
