@@ -16,12 +16,14 @@ from tests.engines.comparing import compare, load
 from tests.engines.starting import environment, running
 
 PIP = (("install", "xllamacpp==2026.10.11549"),)
-# As `llama-server --host 127.0.0.1 --port … -m … -c 2048 -np 4` does.
+# As `llama-server --host 127.0.0.1 --port … -m … -c 2048 -np 4 -t 1` does.
 SERVE = """
 import sys, threading, xllamacpp
 params = xllamacpp.CommonParams()
 params.hostnames, params.port, params.model.path = ["127.0.0.1"], int(sys.argv[1]), sys.argv[2]
 params.n_ctx, params.n_parallel = 2048, 4
+# More would spin while they wait for each other, which is slow where others use the cores, too.
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 server = xllamacpp.Server(params)
 threading.Event().wait()
 """
@@ -32,7 +34,7 @@ def main() -> None:
     parser.add_argument("--models-dir", type=Path, default=default_models_dir())
     parser.add_argument("--environment", type=Path, help="where xllamacpp is or will be installed")
     parser.add_argument("--clients", type=int, default=30, help="0 for no load")
-    parser.add_argument("--tokens", type=int, default=10, help="for each client")
+    parser.add_argument("--tokens", type=int, default=5, help="for each client")
     chosen = parser.parse_args()
     folder = chosen.environment or chosen.models_dir / "engines" / "xllamacpp-2026.10.11549"
     python = environment(folder, PIP)
