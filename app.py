@@ -1,11 +1,17 @@
 """Next-Token Explorer: `python app.py`, then open http://127.0.0.1:7860."""
 
-import argparse
-import os
-import sys
-from pathlib import Path
+import gc
 
-from explorer.backends import (
+gc.disable()  # imports make a million objects that stay; looking for garbage among them takes long
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import threading  # noqa: E402
+from contextlib import suppress  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from explorer.backends import (  # noqa: E402
     BackendError,
     LocalModels,
     Models,
@@ -13,7 +19,7 @@ from explorer.backends import (
     ServerSettings,
     default_models_dir,
 )
-from explorer.backends.catalogue import CATALOGUE, DEFAULT_MODEL
+from explorer.backends.catalogue import CATALOGUE, DEFAULT_MODEL  # noqa: E402
 
 
 def settings(arguments: list[str]) -> argparse.Namespace:
@@ -111,6 +117,17 @@ except (BackendError, ValueError) as error:
 from explorer.ui import LAUNCH_OPTIONS, build_ui  # noqa: E402
 
 demo = build_ui(models)
+
+
+def collect_garbage_again() -> None:
+    """Once the model is there, but never again among what was made until then."""
+    with suppress(BackendError):  # the page says why it is not
+        models.get(models.default)
+    gc.freeze()
+    gc.enable()
+
+
+threading.Thread(target=collect_garbage_again, daemon=True).start()
 
 if __name__ == "__main__":
     demo.launch(

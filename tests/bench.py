@@ -1,6 +1,7 @@
 """Speeds as ratios against a named baseline in the same run: `python -m tests.bench`.
 
-Timings of one machine say little; each line here is the median of pairs measured in turn.
+Timings of one machine say little; each line here is the median of pairs measured in turn. The
+table at the end has all of them, the machine and the versions.
 """
 
 import argparse
@@ -9,14 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import AutoModelForCausalLM
 
 from explorer.backends import LocalModels, default_models_dir
+from explorer.backends.catalogue import DEFAULT_MODEL
 from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.local import LocalBackend
 from explorer.backends.prefix_memory import PrefixMemory
 from tests.bench_decoding import bench_lab, bench_slider
+from tests.bench_llama_cpp import bench_llama_cpp
 from tests.bench_look_ahead import bench_look_ahead
-from tests.timing import compare, timed
+from tests.bench_start import bench_start
+from tests.browser.bench_click import bench_click
+from tests.browser.bench_tree import bench_tree
+from tests.timing import compare, table, timed
+
+PARTS = ("decoding", "step", "ahead", "llama_cpp", "click", "tree", "start")
 
 
 def fresh(backend: LocalBackend) -> LocalBackend:
@@ -63,6 +72,35 @@ def bench_step(name: str, loaded: LocalBackend, length: int, n: int) -> None:
         "at most 1.05×",
         n,
     )
+    as_loaded = AutoModelForCausalLM.from_pretrained(model.config.name_or_path, dtype=model.dtype)
+
+    def eager() -> float:
+        past, next_id = fork(cache, length), torch.tensor([[next(tokens)]])
+        with torch.inference_mode():
+            return timed(lambda: as_loaded(next_id, past_key_values=past))
+
+    matrices = [matrix.detach().flatten() for matrix in model.parameters()]
+    room = torch.empty(max(map(len, matrices)))
+
+    def weights() -> float:
+        return timed(lambda: [room[: len(matrix)].copy_(matrix) for matrix in matrices])
+
+    compare(
+        f"{name}: the model's own step after {length} tokens",
+        bare,
+        eager,
+        "the same model as transformers loads it",
+        "less",
+        n,
+    )
+    compare(
+        f"{name}: the model's own step after {length} tokens",
+        bare,
+        weights,
+        "copying every weight once, which is what memory gives",
+        "as close as can be",
+        n,
+    )
     if length >= 512:
         for baseline, against in (
             (whole, "a plain model(ids) over all tokens, as most such tools call it"),
@@ -78,30 +116,43 @@ def bench_step(name: str, loaded: LocalBackend, length: int, n: int) -> None:
             )
 
 
+def bench_models(folder: Path, chosen: argparse.Namespace) -> None:
+    models = LocalModels(folder, DEFAULT_MODEL, public=False, budget_bytes=2**31)
+    for name in (DEFAULT_MODEL, "gemma-3-270m"):
+        backend = models.get(name)
+        assert isinstance(backend, LocalBackend)
+        if "step" in chosen.parts:
+            for length in (32, 512):
+                bench_step(name, backend, length, chosen.n)
+        if "ahead" in chosen.parts:
+            bench_look_ahead(name, backend, chosen.n)
+    default = models.get(DEFAULT_MODEL)
+    assert isinstance(default, LocalBackend)
+    if "llama_cpp" in chosen.parts and chosen.llama_cpp and chosen.gguf:
+        bench_llama_cpp(DEFAULT_MODEL, default, chosen.llama_cpp, chosen.gguf, chosen.n)
+    if "click" in chosen.parts:
+        bench_click(folder, fresh(default), chosen.n)
+    if "tree" in chosen.parts:
+        bench_tree(folder, default, chosen.n)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models-dir", type=Path)
     parser.add_argument("-n", type=int, default=40, help="pairs for each line")
-    parser.add_argument("--no-browser", action="store_true")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--llama-cpp", type=Path, help="a Python that has llama-cpp-python")
+    parser.add_argument("--gguf", type=Path, help="the default model's GGUF file, for llama.cpp")
     chosen = parser.parse_args()
     folder = chosen.models_dir or default_models_dir()
-    bench_slider(chosen.n)
-    bench_lab(chosen.n)
-    models = LocalModels(folder, "smollm2-135m-instruct", public=False, budget_bytes=2**31)
-    for name in ("smollm2-135m-instruct", "gemma-3-270m"):
-        backend = models.get(name)
-        assert isinstance(backend, LocalBackend)
-        for length in (32, 512):
-            bench_step(name, backend, length, chosen.n)
-        bench_look_ahead(name, backend, chosen.n)
-    if not chosen.no_browser:
-        from tests.browser.bench_click import bench_click
-        from tests.browser.bench_tree import bench_tree
-
-        smollm2 = models.get("smollm2-135m-instruct")
-        assert isinstance(smollm2, LocalBackend)
-        bench_click(folder, fresh(smollm2), chosen.n)
-        bench_tree(folder, smollm2, chosen.n)
+    if "decoding" in chosen.parts:
+        bench_slider(chosen.n)
+        bench_lab(chosen.n)
+    if {"step", "ahead", "llama_cpp", "click", "tree"} & set(chosen.parts):
+        bench_models(folder, chosen)
+    if "start" in chosen.parts:
+        bench_start(folder, max(3, chosen.n // 10))
+    print(f"\n{table()}")
 
 
 if __name__ == "__main__":

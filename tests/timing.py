@@ -1,10 +1,41 @@
-"""Pairs of timings, and the median of their ratios."""
+"""Pairs of timings, the median of their ratios, and all of them as one table."""
 
+import importlib.metadata
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 SECONDS = Callable[[], float]
+PACKAGES = ("torch", "transformers", "gradio", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One comparison, in milliseconds."""
+
+    name: str
+    ours: float
+    baseline: float
+    against: str
+    ratio: float
+    target: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}\n  {self.ours:8.2f} ms against {self.baseline:8.2f} ms of "
+            f"{self.against}\n  {said(self.ratio)} (target: {self.target})"
+        )
+
+
+measured: list[Line] = []  # of this run, for the table at its end
+
+
+def said(ratio: float) -> str:
+    return f"{ratio:.3f}× the time" if ratio > 0.5 else f"{1 / ratio:.1f}× faster"
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -14,12 +45,47 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def compare(name: str, ours: SECONDS, baseline: SECONDS, against: str, target: str, n: int) -> None:
-    """Run both in turn and print the median of the pairwise ratios."""
+    """Run both in turn; the median of the pairwise ratios."""
     for warm_up in (ours, baseline):
         warm_up()
-    pairs = [(ours(), baseline()) for _ in range(n)]
+    record(name, [(ours() * 1e3, baseline() * 1e3) for _ in range(n)], against, target)
+
+
+def record(name: str, pairs: list[tuple[float, float]], against: str, target: str) -> None:
+    """Print a comparison of pairs of milliseconds, and keep it for the table."""
     mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
-    faster = f"{ratio:.3f}× the time" if ratio > 0.5 else f"{1 / ratio:.1f}× faster"
-    print(f"{name}\n  {mine * 1e3:8.2f} ms against {theirs * 1e3:8.2f} ms of {against}")
-    print(f"  {faster} (target: {target})", flush=True)
+    measured.append(Line(name, mine, theirs, against, ratio, target))
+    print(measured[-1], flush=True)
+
+
+def table() -> str:
+    """All that was measured, as Markdown, and on what."""
+    rows = [
+        f"| {line.name} | {line.ours:,.1f} | {line.against} | {line.baseline:,.1f} "
+        f"| {said(line.ratio)} | {line.target} |"
+        for line in measured
+    ]
+    return "\n".join(
+        [
+            machine(),
+            "",
+            "| what | ms | baseline | ms | ratio | target |",
+            "|---|--:|---|--:|---|---|",
+            *rows,
+        ]
+    )
+
+
+def machine() -> str:
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    return f"{_processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+
+
+def _processor() -> str:
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        for line in facts.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

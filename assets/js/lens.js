@@ -31,8 +31,7 @@ function lensRow(read) {
   shown.title = read.code;
   name.append(shown);
   const most = Math.max(...lensRead.rows.map(one => Math.max(one.raw, one.final)));
-  bars.style.setProperty('--raw-share', read.raw / most);
-  bars.style.setProperty('--final-share', read.final / most);
+  drawBars(bars, read.final / most, read.raw / most);
   bar.append(bars);
   const ways = make('td', 'lens-ways');
   for (const way of read.ways) {

@@ -12,45 +12,65 @@ function rowNode() {
   more.tabIndex = -1; // M on the row opens it, too
   const bar = cells[5].appendChild(make('div', 'bars'));
   cells[5].className = 'bar-col';
-  row.nteParts = { rank: cells[0], pick, joins, id: cells[2], raw: cells[3], final: cells[4], bar, cut: cells[6].insertBefore(make('span', 'cut'), more), more };
+  row.nteParts = { rank: cells[0], name: cells[1], pick, joins, id: cells[2], raw: cells[3], final: cells[4], bar, cut: cells[6].insertBefore(make('span', 'cut'), more), more };
   return row;
 }
 
+const ROWS_AT_ONCE = 60; // more than a screen holds; the rest follows, so many a frame
+let rowsToCome = 0;
 function drawRows(table) {
+  cancelAnimationFrame(rowsToCome);
   const rows = table.rows, body = el.tbody;
   while (body.children.length > rows.length + 1) body.lastChild.remove();
   const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability)), 1e-300);
-  rows.forEach((row, i) => {
-    let node = body.children[i];
-    if (!node || !node.nteParts || node.classList.contains('other')) {
-      const fresh = rowNode();
-      body.insertBefore(fresh, node ?? null);
-      node = fresh;
-    }
-    const parts = node.nteParts;
-    node.classList.toggle('gone', row.cut_by !== null);
-    node.nteToken = row.token_id;
-    setText(parts.rank, grouped(row.rank));
-    setText(parts.pick, row.text);
-    parts.pick.classList.toggle('special', row.special);
-    const cut = row.cut_by === null ? '' : stepName(row.cut_by);
-    const raw = probability(row.raw_probability), final = probability(row.probability);
-    const said = t('pick_row', { token: row.text, rank: grouped(row.rank) }) + ', ' + t('raw') + ' ' + raw + ', ' + t('final') + ' ' + final + (cut ? ', ' + t('cut_at', { step: cut }) : '');
-    parts.pick.setAttribute('aria-label', said);
-    setText(parts.joins, row.completes ? '→ ' + row.completes : '');
-    parts.joins.title = row.completes ? t('completes', { text: row.completes }) : '';
-    setText(parts.id, String(row.token_id));
-    setText(parts.raw, raw);
-    setText(parts.final, final);
-    node.style.setProperty('--raw-share', row.raw_probability / top);
-    node.style.setProperty('--final-share', row.probability / top);
-    setText(parts.cut, cut);
-    parts.more.title = t('menu_title');
-    parts.more.setAttribute('aria-label', t('menu_of', { token: row.text }));
-  });
-  drawOther(table.other, body, rows.length);
-  const picks = [...body.querySelectorAll('.pick')];
-  oneTabStop(picks, Math.max(0, picks.indexOf(document.activeElement)));
+  const starts = Array.from({ length: Math.ceil(rows.length / ROWS_AT_ONCE) }, (_, i) => i * ROWS_AT_ONCE);
+  if (starts.length > 1) starts.unshift(...starts.splice(chunkInView(starts), 1));
+  const drawNext = () => {
+    const start = starts.shift() ?? 0;
+    rows.slice(start, start + ROWS_AT_ONCE).forEach((row, i) => drawRow(row, start + i, top));
+    if (starts.length) { rowsToCome = requestAnimationFrame(drawNext); return; }
+    drawOther(table.other, body, rows.length);
+    const picks = [...body.querySelectorAll('.pick')];
+    oneTabStop(picks, Math.max(0, picks.indexOf(document.activeElement)));
+  };
+  drawNext();
+}
+function chunkInView(starts) {
+  const box = el['rows-box'], drawn = el.tbody.children.length;
+  const above = box.scrollTop / Math.max(1, box.scrollHeight) * drawn;
+  return Math.max(0, starts.findLastIndex(start => start <= above && start < drawn));
+}
+function drawRow(row, at, top) {
+  let node = el.tbody.children[at];
+  if (!node || !node.nteParts || node.classList.contains('other')) {
+    const fresh = rowNode();
+    el.tbody.insertBefore(fresh, node ?? null);
+    node = fresh;
+  }
+  const parts = node.nteParts;
+  node.classList.toggle('gone', row.cut_by !== null);
+  node.nteToken = row.token_id;
+  setText(parts.rank, grouped(row.rank));
+  setText(parts.pick, row.text);
+  parts.pick.classList.toggle('special', row.special);
+  const cut = row.cut_by === null ? '' : stepName(row.cut_by);
+  const raw = probability(row.raw_probability), final = probability(row.probability);
+  const said = t('pick_row', { token: row.text, rank: grouped(row.rank) }) + ', ' + t('raw') + ' ' + raw + ', ' + t('final') + ' ' + final + (cut ? ', ' + t('cut_at', { step: cut }) : '');
+  parts.pick.setAttribute('aria-label', said);
+  setText(parts.joins, row.completes ? '→ ' + row.completes : '');
+  parts.joins.title = row.completes ? t('completes', { text: row.completes }) : '';
+  setText(parts.id, String(row.token_id));
+  setText(parts.raw, raw);
+  setText(parts.final, final);
+  drawBars(parts.bar, row.probability / top, row.raw_probability / top);
+  parts.name.style.backgroundSize = `${100 * row.probability / top}% 4px`; // seen on phones
+  setText(parts.cut, cut);
+  parts.more.title = t('menu_title');
+  parts.more.setAttribute('aria-label', t('menu_of', { token: row.text }));
+}
+// Not by custom properties: all that lies below a node inherits those and is styled anew.
+function drawBars(bars, final, raw) {
+  bars.style.backgroundSize = `${100 * final}% 9px, ${100 * raw}% 5px`;
 }
 
 function drawOther(other, body, at) {

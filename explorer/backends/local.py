@@ -21,6 +21,7 @@ from explorer.backends.base import (
     check_prefix,
     continuations_from,
 )
+from explorer.backends.few_rows import speed_up_few_rows
 from explorer.backends.grammar import GrammarMaker
 from explorer.backends.logit_rows import score_rows, top_continuations
 from explorer.backends.passes import Logits, Passes, Prefix
@@ -223,6 +224,7 @@ def open_local(
     device, dtype = _device_and_dtype()
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device)
+    speed_up_few_rows(model)
     info = replace(
         describe(model, tokenizer),
         model_id=model_id or str(source),

@@ -23,7 +23,7 @@ def score_rows(logits: NDArray[np.float32], targets: Sequence[int]) -> list[Scor
                 token_id,
                 logprob=float(target - row.max()) - log_total,
                 rank=rank,
-                entropy=max(0.0, log_total - float(weights @ shifted) / float(total)),
+                entropy=max(0.0, log_total - float((weights * shifted).sum()) / float(total)),
             )
         )
     return scored

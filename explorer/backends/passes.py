@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from explorer.backends.branches import MAX_SLOTS, Branches, can_branch, common_root
 from explorer.backends.kv_cache import fork, new_cache
+from explorer.backends.model_thread import on_model_thread
 from explorer.backends.prefix_memory import PrefixMemory
 from explorer.backends.together import can_share, step_together
 from explorer.backends.turns import Turns
@@ -23,6 +24,7 @@ PREFILL_CHUNK = 512  # tokens in one forward pass: bounds the memory of attentio
 SHARED_CHUNK = 128  # while others wait for their turn
 LOGITS_BYTES = 256 * 2**20  # of one forward pass that returns logits for every token
 TOGETHER = 32  # texts that take a step in one forward pass
+TRIED = 3  # of them, to see whether this model can
 
 Prefix = tuple[int, ...]
 Logits = NDArray[np.float32]  # (V,)
@@ -34,7 +36,9 @@ class Passes:
 
     def __init__(self, model: Any, model_id: str, memory: PrefixMemory) -> None:
         self.model, self._model_id, self._memory = model.eval(), model_id, memory
-        self._turns: Turns[Prefix, Logits | None] = Turns(self._serve, TOGETHER)
+        self._turns: Turns[Prefix, Logits | None] = Turns(
+            lambda prefixes: on_model_thread(self._serve, prefixes), TOGETHER
+        )
         accepted = inspect.signature(model.forward).parameters
         self._takes_logits_to_keep = "logits_to_keep" in accepted
         self._can_reuse = "past_key_values" in accepted and new_cache(model.config) is not None
@@ -71,7 +75,7 @@ class Passes:
                 found[prefix] = self._keep_logits(prefix, logits)
             return found
 
-        return self._turns.alone(work)
+        return self._alone(work)
 
     def rows(self, prefix: Prefix, needed: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Logits `(n, V)` after each token of a text, at the latest from place `needed` on.
@@ -84,11 +88,14 @@ class Passes:
             chunk = prefix[first : first + min(fitting, self._chunk())]
             if cache is None:
                 chunk = prefix
-            yield first, self._turns.alone(partial(self._forward, chunk, cache))
+            yield first, self._alone(partial(self._forward, chunk, cache))
             first += len(chunk)
         self._keep_cache(prefix, cache)
 
     # one turn
+
+    def _alone(self, work: Callable[[], Value]) -> Value:
+        return self._turns.alone(partial(on_model_thread, work))
 
     def _serve(self, prefixes: list[Prefix]) -> dict[Prefix, Logits | None]:
         """A step for each text that waits for one, in one pass; a part of one longer text."""
@@ -120,7 +127,7 @@ class Passes:
         caches, last = list(steps.values()), [prefix[-1] for prefix in steps]
         with torch.inference_mode():
             if self._can_share is None:
-                self._can_share = can_share(self.model, caches, last)
+                self._can_share = can_share(self.model, caches[:TRIED], last[:TRIED])
             if not self._can_share:
                 return {prefix: self._to_the_end(prefix) for prefix in steps}
             rows = step_together(self.model, caches, last).float().cpu().numpy()

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 from explorer.backends.base import Backend, LoadStatus, ModelChoice, Models, ModelUnavailable
 from explorer.backends.loading import why_not
 from explorer.backends.on_demand import OnDemand, Report
-from explorer.backends.remote_server import Server, ServerAccess
 
 if TYPE_CHECKING:
     from explorer.backends.remote import Dialect
@@ -131,6 +130,8 @@ class RemoteModels:
         return RemoteBackend(self._dialect(name), self._memory)
 
     def _dialect(self, name: str) -> "Dialect":
+        from explorer.backends.remote_server import Server, ServerAccess
+
         settings, served = self._settings, self._names[name]
         server = Server(ServerAccess(settings.url, settings.key, settings.timeout_s))
         if settings.engine == "vllm":

@@ -57,7 +57,9 @@ class Candidates:
         shifted = self.logits - self.logits[0]
         if not np.isfinite(shifted[-1]):  # sorted, so any -inf sits at the end
             shifted = np.where(p > 0, shifted, 0.0)  # p ln p is 0 there
-        return max(0.0, -math.log(p[0]) - float(p @ shifted))
+        # Not `p @ shifted`: the threads of NumPy's BLAS keep a core busy for a while afterwards,
+        # and the next step's forward pass wants it.
+        return max(0.0, -math.log(p[0]) - float((p * shifted).sum()))
 
     @cached_property
     def positions(self) -> NDArray[np.int32]:  # (V,) -1 where the token is not among these

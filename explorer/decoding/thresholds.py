@@ -134,7 +134,7 @@ class PLess:
     def _line(self, candidates: Candidates) -> float:
         p = candidates.probabilities
         # Equal tokens stand on the line; rounding must not part them.
-        return float(p @ p) * (1 - ROUNDING)
+        return float((p * p).sum()) * (1 - ROUNDING)
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         return _at_least(candidates, self._line(candidates))

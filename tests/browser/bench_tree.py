@@ -1,7 +1,6 @@
 """Going to a node of a tree of 2,000 nodes, against one of 20, in Chromium."""
 
 import shutil
-import statistics
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -10,6 +9,7 @@ from explorer.backends.base import Backend
 from tests.browser.conftest import FLAGS
 from tests.browser.large_tree import load, session_file
 from tests.conftest import start_app
+from tests.timing import record
 
 SMALL, LARGE = 20, 2000
 WARM_UP = 4
@@ -42,7 +42,7 @@ def bench_tree(models_dir: Path, backend: Backend, n: int) -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             pages = {count: _opened(browser, url, backend, count) for count in (SMALL, LARGE)}
             _report("going to a node", pages, n, "at most 1.5×")
-            _report("a step", pages, n, "", step=True)
+            _report("a step", pages, n, "none set", step=True)
             browser.close()
     finally:
         process.terminate()
@@ -72,7 +72,9 @@ def _report(name: str, pages: dict[int, Page], n: int, target: str, *, step: boo
                 page.wait_for_timeout(60)
             if turn >= WARM_UP:
                 times[count].append(went)
-    small, large = (statistics.median(times[count]) for count in (SMALL, LARGE))
-    wanted = f" (target: {target})" if target else ""
-    print(f"{name} of a tree of 2,000 nodes\n  {large:8.2f} ms against")
-    print(f"  {small:8.2f} ms of a tree of 20\n  {large / small:.3f}× the time{wanted}", flush=True)
+    record(
+        f"{name} of a tree of {LARGE:,} nodes",
+        list(zip(times[LARGE], times[SMALL], strict=True)),
+        f"the same in a tree of {SMALL}",
+        target,
+    )
