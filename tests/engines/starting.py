@@ -38,6 +38,7 @@ def running(
     url = f"http://127.0.0.1:{port}"
     filled = [str(part).replace("{port}", str(port)) for part in command]
     start = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server is stopped, too
     with log.open("wb") as output:
         server = subprocess.Popen(
             filled,
