@@ -69,6 +69,12 @@ def settings(arguments: list[str]) -> argparse.Namespace:
     option(
         "--memory", 2048, "MiB for remembered distributions and KV caches (default: 2048)", type=int
     )
+    option(
+        "--model-memory",
+        None,
+        "MiB for models; beyond it those used longest ago leave (default: 3/4 of all memory)",
+        type=int,
+    )
     option("--server", None, "address of a model server, such as http://127.0.0.1:8000")
     option("--engine", "vllm", "what runs there: vllm, llama-server or openai (default: vllm)")
     option("--server-model", None, "the server's name of a model, or several with commas between")
@@ -88,6 +94,7 @@ def models_of(chosen: argparse.Namespace) -> Models:
             chosen.model if chosen.model and not chosen.server else DEFAULT_MODEL,
             public=chosen.public,
             budget_bytes=budget_bytes,
+            model_bytes=chosen.model_memory and chosen.model_memory * 2**20,
         )
     if not chosen.server:
         assert local is not None

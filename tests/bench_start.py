@@ -78,7 +78,7 @@ def _ask(url: str, page: int) -> dict[str, object]:
         {"Content-Type": "application/json"},
     )
     with urlopen(request) as answer:
-        found: dict[str, object] = json.load(answer)["ok"]
+        found: dict[str, object] = json.loads(json.load(answer))["ok"]
     return found
 
 

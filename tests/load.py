@@ -4,6 +4,7 @@ Starts the real app and drives it over HTTP on loopback, as the page does.
 """
 
 import argparse
+import json
 import math
 import random
 import statistics
@@ -45,7 +46,7 @@ class Client:
             "fn_name": "act",
             "data": {"action": action, "key": self._key, **more},
         }
-        answer = self._http.post("gradio_api/component_server", json=body).json()
+        answer = json.loads(self._http.post("gradio_api/component_server", json=body).json())
         assert "ok" in answer, answer
         found: dict[str, Any] = answer["ok"]
         return found

@@ -130,7 +130,7 @@ async function lookAhead() {
     const wantedNumbers = Object.fromEntries(Object.entries(numbers).filter(([, value]) => value !== undefined && !Number.isNaN(value)));
     while (!aheadStopped && !mine.data?.done) {
       while (busy) await pause(5);
-      const ok = await perform(...(mine.data ? ['ahead_on'] : ['ahead', { kind, ...wantedNumbers }]));
+      const ok = await perform(...(mine.data ? ['ahead_on', {}] : ['ahead', { kind, ...wantedNumbers }]), () => !aheadStopped);
       if (!ok) { aheadStopped = true; break; }
       if (!mine.data) aheadFound.push(mine);
       mine.data = ok.ahead;

@@ -28,6 +28,8 @@ function drawDice(table) {
     node.title = t('other_tokens', { count: grouped(draw.others) }) + '  ' + probability(1 - end);
     el.segments.append(node);
   }
+  setText(el['dice-unsent'], draw.unsent ? t('dice_unsent', { share: between(...draw.unsent, share) }) : '');
+  el['dice-unsent'].hidden = !draw.unsent;
   showMarker(draw);
 }
 const shownDraw = () => diceOf === 'last' ? current.last_draw : current.next_draw;

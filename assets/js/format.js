@@ -32,6 +32,15 @@ function probability(p) {
   if (percent >= 1e-5) return significant(percent) + ' %';
   return percent.toExponential(1) + ' %';
 }
+// What is known only between bounds: “≤” or “≥” where one of them says nothing.
+function between(low, high, form = probability) {
+  if (low <= 0 && high >= 1) return unknown;
+  if (low <= 0) return '≤ ' + form(high);
+  if (high >= 1) return '≥ ' + form(low);
+  const least = form(low), most = form(high);
+  return least === most ? '≈ ' + most : least.replace(/ %$/, '') + '–' + most;
+}
+const finalOf = row => row.probability_low === undefined ? probability(row.probability) : between(row.probability_low, row.probability_high);
 function share(p) {
   if (p < 1 && p > 0.9995) return '>' + decimals(99.9, 1) + ' %';
   return (100 * p >= 0.1 || p === 0) ? decimals(100 * p, 1) + ' %' : probability(p);
@@ -39,6 +48,11 @@ function share(p) {
 function bits(x) {
   if (x === null || x === undefined) return unknown;
   return x !== 0 && x < 0.005 ? x.toExponential(1) : decimals(x, 2);
+}
+function bitsBetween([low, high]) {
+  if (high === null) return '≥ ' + decimals(low, 2);
+  const least = decimals(low, 2), most = decimals(high, 2);
+  return least === most ? most : least + '–' + most;
 }
 const sayError = error => {
   const key = 'error_' + error.code;

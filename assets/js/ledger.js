@@ -100,7 +100,7 @@ function ledgerRow(row, entry, stages) {
   line.append(name, barCell(entry.probabilities[0], 'ledger-raw'));
   for (const stage of stages) {
     if (folded.has(stage.i + stage.step)) { line.append(make('td', entry.cut_at === stage.i ? 'folded cut-here' : 'folded')); continue; }
-    if (entry.cut_at === null || stage.i < entry.cut_at) { line.append(barCell(entry.probabilities[stage.i + 1], '')); continue; }
+    if (entry.cut_at === null || stage.i < entry.cut_at) { line.append(barCell(entry.probabilities[stage.i + 1], '', current.ledger.certain?.[stage.i] === false)); continue; }
     if (stage.i > entry.cut_at) { line.append(make('td', 'num after', '·')); continue; }
     const cell = make('td', 'cut-here');
     cell.append(make('strong', '', t('cut_here')), make('span', '', entry.miss ? missText(entry.miss) : t('miss_forbidden')));
@@ -108,8 +108,8 @@ function ledgerRow(row, entry, stages) {
   }
   return line;
 }
-function barCell(p, className) {
-  const cell = make('td', 'num bar-cell ' + className, probability(p));
+function barCell(p, className, rough = false) {
+  const cell = make('td', 'num bar-cell ' + className, (rough ? '≈ ' : '') + probability(p));
   cell.style.setProperty('--share', p);
   return cell;
 }

@@ -21,7 +21,7 @@ function drawLens() {
   el['lens-body'].replaceChildren(...rows);
   el['lens-more'].hidden = lensRead.passes < lensPasses || lensPasses >= setup.max_passes;
   const facts = { raw: probability(lensRead.unexpanded.raw), final: probability(lensRead.unexpanded.final), passes: grouped(lensRead.passes) };
-  setText(el['lens-about'], t('lens_about', facts) + (lensRead.unknown > 0 ? ' ' + t('lens_unknown', { mass: probability(lensRead.unknown) }) : ''));
+  setText(el['lens-about'], t('lens_about', facts) + (lensRead.unknown > 0 ? ' ' + t('lens_unknown', { mass: pair(lensRead.unknown, lensRead.unknown_final) }) : ''));
 }
 function lensRow(read) {
   const row = make('tr'), name = make('th', 'lens-name'), bar = make('td', 'bar-col'), bars = make('div', 'bars');
@@ -65,11 +65,11 @@ async function readBeyond() {
     while (busy || running) await pause(50);
     if (beyondWanted) continue;
     if (pinsShown && pins.length) {
-      const answer = await send('words', { words: pins }).catch(() => null);
+      const answer = await sendPatiently('words', { words: pins }, () => !beyondWanted && wanted()).catch(() => null);
       if (answer?.ok) { pinsRead = answer.ok.words; drawPins(); }
     }
     if (lensShown && !beyondWanted) {
-      const answer = await send('characters', { passes: lensPasses }).catch(() => null);
+      const answer = await sendPatiently('characters', { passes: lensPasses }, () => !beyondWanted && wanted()).catch(() => null);
       if (answer?.ok) { lensRead = answer.ok.characters; drawLens(); }
     }
     if (!beyondWanted) for (const name of ['pins-box', 'lens-box']) el[name].classList.remove('stale');

@@ -102,7 +102,7 @@ async function run(action) {
     setText(el['run-progress'], t('run_progress', { done: grouped(done), count: grouped(count) }));
     while (busy) await pause(5);
     if (done >= wanted) break;
-    if (!await perform(action, { joined: done > 0 })) break;
+    if (!await perform(action, { joined: done > 0 }, () => done < wanted)) break;
     setText(el['run-progress'], t('run_progress', { done: grouped(done + 1), count: grouped(count) }));
     if (current.stop) break;
   }

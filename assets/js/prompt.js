@@ -64,7 +64,7 @@ async function askModel(more = {}) {
 }
 const pause = ms => new Promise(done => setTimeout(done, ms));
 async function waitFor(status, mine) {
-  while (!['ready', 'failed'].includes(status.phase)) {
+  while (!ARRIVED.includes(status.phase)) {
     showLoading(status);
     await pause(400);
     if (mine !== asking) return 'replaced';
@@ -77,7 +77,7 @@ async function waitFor(status, mine) {
     showNote(sayError(status.error), { retry: () => { hideNote(); askModel(); } });
     if (current) selectModel(current.model.name);
   }
-  return status.phase;
+  return status.phase === 'idle' ? 'ready' : status.phase;
 }
 function showLoading(status) {
   const title = setup.models.find(choice => choice.name === status.model)?.title ?? status.model;

@@ -5,9 +5,11 @@ let scoreWidth = 1000; // of the drawing; once it is seen, that of its place: a 
 function drawScore(view) {
   setText(el['score-open'], (scoreShown ? '▾ ' : '▸ ') + t('score'));
   el['score-open'].setAttribute('aria-expanded', String(scoreShown));
-  const { perplexity, bits_per_token: perToken, bits_per_byte: perByte } = view.score;
-  const number = x => x === null ? unknown : x >= 1e6 ? x.toExponential(2) : decimals(x, 2);
-  setText(el['score-says'], t('score_says', { perplexity: number(perplexity), token: number(perToken), byte: number(perByte) }));
+  const number = x => x >= 1e6 ? x.toExponential(2) : decimals(x, 2);
+  // Where a server did not list a token of the text, only a lower bound is known.
+  const said = name => view.score[name] !== null ? number(view.score[name]) : typeof view.score[name + '_at_least'] === 'number' ? '≥ ' + number(view.score[name + '_at_least']) : unknown;
+  const missing = view.score.unlisted ? ' · ' + t('score_unlisted', { count: grouped(view.score.unlisted) }) : '';
+  setText(el['score-says'], t('score_says', { perplexity: said('perplexity'), token: said('bits_per_token'), byte: said('bits_per_byte') }) + missing);
   el['score-box'].hidden = !scoreShown;
   if (scoreShown && view.score.series) drawSeries(view);
 }

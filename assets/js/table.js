@@ -22,14 +22,15 @@ function drawRows(table) {
   cancelAnimationFrame(rowsToCome);
   const rows = table.rows, body = el.tbody;
   while (body.children.length > rows.length + 1) body.lastChild.remove();
-  const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability)), 1e-300);
+  const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability_high ?? row.probability)), 1e-300);
+  el.rows.classList.toggle('inexact', table.summary.partial?.exact === false);
   const starts = Array.from({ length: Math.ceil(rows.length / ROWS_AT_ONCE) }, (_, i) => i * ROWS_AT_ONCE);
   if (starts.length > 1) starts.unshift(...starts.splice(chunkInView(starts), 1));
   const drawNext = () => {
     const start = starts.shift() ?? 0;
     rows.slice(start, start + ROWS_AT_ONCE).forEach((row, i) => drawRow(row, start + i, top));
     if (starts.length) { rowsToCome = requestAnimationFrame(drawNext); return; }
-    drawOther(table.other, body, rows.length);
+    drawOther(table, body, rows.length);
     const picks = [...body.querySelectorAll('.pick')];
     oneTabStop(picks, Math.max(0, picks.indexOf(document.activeElement)));
   };
@@ -49,12 +50,13 @@ function drawRow(row, at, top) {
   }
   const parts = node.nteParts;
   node.classList.toggle('gone', row.cut_by !== null);
+  node.classList.toggle('inexact', row.probability_low !== undefined);
   node.nteToken = row.token_id;
   setText(parts.rank, grouped(row.rank));
   setText(parts.pick, row.text);
   parts.pick.classList.toggle('special', row.special);
   const cut = row.cut_by === null ? '' : stepName(row.cut_by);
-  const raw = probability(row.raw_probability), final = probability(row.probability);
+  const raw = probability(row.raw_probability), final = finalOf(row);
   const said = t('pick_row', { token: row.text, rank: grouped(row.rank) }) + ', ' + t('raw') + ' ' + raw + ', ' + t('final') + ' ' + final + (cut ? ', ' + t('cut_at', { step: cut }) : '');
   parts.pick.setAttribute('aria-label', said);
   setText(parts.joins, row.completes ? '→ ' + row.completes : '');
@@ -62,18 +64,20 @@ function drawRow(row, at, top) {
   setText(parts.id, String(row.token_id));
   setText(parts.raw, raw);
   setText(parts.final, final);
-  drawBars(parts.bar, row.probability / top, row.raw_probability / top);
-  parts.name.style.backgroundSize = `${100 * row.probability / top}% 4px`; // seen on phones
+  const most = (row.probability_high ?? row.probability) / top;
+  drawBars(parts.bar, most, row.raw_probability / top, row.probability_low && row.probability_low / top);
+  parts.name.style.backgroundSize = `${100 * most}% 4px`; // seen on phones
   setText(parts.cut, cut);
   parts.more.title = t('menu_title');
   parts.more.setAttribute('aria-label', t('menu_of', { token: row.text }));
 }
 // Not by custom properties: all that lies below a node inherits those and is styled anew.
-function drawBars(bars, final, raw) {
-  bars.style.backgroundSize = `${100 * final}% 9px, ${100 * raw}% 5px`;
+function drawBars(bars, final, raw, certain = undefined) {
+  const shares = certain === undefined ? [final] : [certain, final];
+  bars.style.backgroundSize = [...shares.map(one => `${100 * one}% 9px`), `${100 * raw}% 5px`].join(', ');
 }
 
-function drawOther(other, body, at) {
+function drawOther({ other, summary }, body, at) {
   let node = body.children[at];
   if (!node || !node.classList.contains('other')) {
     node?.remove();
@@ -88,23 +92,34 @@ function drawOther(other, body, at) {
   }
   while (body.lastChild !== node) body.lastChild.remove();
   const parts = node.nteParts;
-  setText(parts.pick, t('other_tokens', { count: grouped(other.count) }));
+  const hidden = summary.partial ? summary.vocab_size - summary.partial.sent : 0;
+  setText(parts.pick, hidden === 0 ? t('other_tokens', { count: grouped(other.count) }) : hidden === other.count ? t('unsent_tokens', { count: grouped(hidden) }) : t('other_unsent', { count: grouped(other.count), hidden: grouped(hidden) }));
   setText(parts.raw, probability(other.raw_probability));
-  setText(parts.final, probability(other.probability));
+  setText(parts.final, finalOf(other));
 }
 
 const stepName = step => has('step_' + step) ? t('step_' + step) : step;
 
 function drawSummary(table, view) {
-  const s = table.summary;
-  let text = t('summary', { kept: grouped(s.kept), vocab: grouped(s.vocab_size), mass: share(s.mass), raw: s.raw_entropy === null ? unknown : decimals(s.raw_entropy, 2), final: decimals(s.entropy, 2) });
-  if (s.coverage < 1) text += ' · ' + t('coverage', { coverage: share(s.coverage) });
-  setText(el.summary, text);
+  const s = table.summary, facts = { kept: grouped(s.kept), vocab: grouped(s.vocab_size), mass: share(s.mass) };
+  if (s.partial) setText(el.summary, t('summary_partial', { ...facts, sent: grouped(s.partial.sent), coverage: share(s.coverage), raw: bitsBetween(s.partial.raw_entropy), final: bitsBetween(s.partial.entropy) }));
+  else setText(el.summary, t('summary', { ...facts, raw: s.raw_entropy === null ? unknown : decimals(s.raw_entropy, 2), final: decimals(s.entropy, 2) }));
+  drawCertainty(s);
   const notes = [];
   if (view.stop) notes.push(t(view.stop, { limit: grouped(view.model.context_length) }));
-  if (s.kept === 1 && table.rows.length) notes.push(t('only_one', { token: '“' + table.rows[0].text + '”' }));
+  if (s.kept === 1 && !(s.partial?.unsent[1] > 0) && table.rows.length) notes.push(t('only_one', { token: '“' + table.rows[0].text + '”' }));
   setText(el['stop-note'], notes.join(' '));
   el['stop-note'].hidden = !notes.length;
+}
+
+// What is exact where a server sent a part only, and which rules leave what in doubt.
+function drawCertainty(s) {
+  const said = [];
+  if (s.partial && !s.partial.exact) said.push(t('bounds_only'));
+  else if (s.partial) said.push(s.partial.unsent[1] > 0 ? t('exact_beside', { share: share(s.partial.unsent[1]) }) : t('exact_all'));
+  for (const one of s.because ?? []) said.push(t('because_' + one.reason, { rule: stepName(one.step) }));
+  setText(el.certainty, said.join(' '));
+  el.certainty.hidden = !said.length;
 }
 
 function pickRow(event) {

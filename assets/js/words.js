@@ -36,7 +36,7 @@ const pair = (raw, final) => probability(raw) + ' → ' + probability(final);
 function firstCell(first) {
   const cell = make('td', 'num');
   if (!first) { cell.append(make('span', '', unknown)); return cell; }
-  const rank = first.rank === null ? unknown : t('pin_rank', { rank: grouped(first.rank) });
+  const rank = first.rank !== null ? t('pin_rank', { rank: grouped(first.rank) }) : first.rank_above ? t('pin_rank', { rank: '> ' + grouped(first.rank_above) }) : unknown;
   cell.append(make('span', 'pin-main', pair(first.raw, first.final)), make('span', 'pin-more', rank + (first.cut_by ? ' · ' + t('pin_cut', { rule: stepName(first.cut_by) }) : '')));
   return cell;
 }

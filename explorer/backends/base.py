@@ -1,149 +1,69 @@
 """What every backend is, whatever owns the weights: local, remote or scripted."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 
+from explorer.backends.errors import BackendError as BackendError
+from explorer.backends.errors import ChatRefused as ChatRefused
+from explorer.backends.errors import ContextTooLong as ContextTooLong
+from explorer.backends.errors import GrammarRefused as GrammarRefused
+from explorer.backends.errors import LogprobsUnavailable as LogprobsUnavailable
+from explorer.backends.errors import ModelUnavailable as ModelUnavailable
+from explorer.backends.errors import NoChatTemplate as NoChatTemplate
+from explorer.backends.errors import NothingToPredict as NothingToPredict
+from explorer.backends.errors import Reason as Reason
+from explorer.backends.errors import RemoteFailed as RemoteFailed
+from explorer.backends.errors import RemoteReason as RemoteReason
+from explorer.backends.errors import TextNotEncodable as TextNotEncodable
+from explorer.backends.errors import TokenOutOfRange as TokenOutOfRange
+from explorer.backends.errors import TooBusy as TooBusy
 from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 
-# The errors that a backend raises; a screen or an API turns each into a message.
-#
-# * BackendError
-#   x ModelUnavailable   the model is unknown, can't be fetched, or can't be loaded
-#   x ContextTooLong     more tokens than the model can read
-#   x TextNotEncodable   the text holds something that no tokenizer can read
-#   x NothingToPredict   an empty prefix, and the model has no BOS token to start from
-#   x NoChatTemplate     chat was asked of a model that has no template for it
-#   x ChatRefused        the model's template refuses this conversation
-#   x TokenOutOfRange    a token id outside the vocabulary
-#   x LogprobsUnavailable  the server does not give probabilities
-#   x GrammarRefused     a regular expression or JSON schema that can't be used
-#   x RemoteFailed       the model server failed, refuses, or can't be reached
+# Who asks is known to no backend but by this: a request sets it, and whoever waits for a
+# turn looks at it.
 
 
-class BackendError(Exception):
-    """Base of all errors of a backend.
-
-    `code` names the kind of error and `facts` hold the values, so that a screen can say it
-    in any language; `str(error)` says it in English.
-    """
-
-    code: str = "backend_error"
-
-    def __init__(self, message: str, **facts: object) -> None:
-        super().__init__(message)
-        self.facts = facts
+class AskerGone(Exception):
+    """Who asked is no longer there: nobody would read the answer, nor this."""
 
 
-Reason = Literal[
-    "unknown",
-    "not_public",
-    "gated",
-    "no_network",
-    "no_space",
-    "not_writable",
-    "no_memory",
-    "damaged",
-    "not_loadable",
-]
+@dataclass(eq=False, slots=True)
+class Asker:
+    """Whoever waits for an answer: they may leave, and once let in they are not turned away."""
+
+    has_left: Callable[[], bool]
+    let_in: bool = False
 
 
-class ModelUnavailable(BackendError):
-    """The model is unknown, can't be fetched, or can't be loaded."""
-
-    def __init__(self, reason: Reason, message: str, **facts: object) -> None:
-        super().__init__(message, **facts)
-        self.code = f"model_{reason}"
+_asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
 
 
-class ContextTooLong(BackendError):
-    """The prefix has more tokens than the model's context."""
-
-    code = "context_too_long"
-
-    def __init__(self, length: int, limit: int) -> None:
-        super().__init__(
-            f"the prefix has {length} tokens; the model's context holds {limit}",
-            length=length,
-            limit=limit,
-        )
+@contextmanager
+def asked_by(asker: Asker) -> Iterator[None]:
+    """What is done meanwhile is done for this asker."""
+    token = _asker.set(asker)
+    try:
+        yield
+    finally:
+        _asker.reset(token)
 
 
-class TextNotEncodable(BackendError):
-    """The text holds a lone surrogate, which is no character and has no UTF-8 form."""
-
-    code = "text_not_encodable"
-
-
-class NothingToPredict(BackendError):
-    """The prefix is empty and the model has no BOS token to start from."""
-
-    code = "nothing_to_predict"
+def asker_here() -> Asker | None:
+    """Who asked for what this thread does, where that is known."""
+    return _asker.get()
 
 
-class NoChatTemplate(BackendError):
-    """The model has no chat template."""
-
-    code = "no_chat_template"
-
-
-class ChatRefused(BackendError):
-    """The model's chat template refuses this conversation (roles out of order, say)."""
-
-    code = "chat_refused"
-
-
-class TokenOutOfRange(BackendError):
-    """A token id outside the model's vocabulary."""
-
-    code = "token_out_of_range"
-
-
-class LogprobsUnavailable(BackendError):
-    """The server gives no probabilities."""
-
-    code = "logprobs_unavailable"
-
-
-class GrammarRefused(BackendError):
-    """A constraint's regular expression or JSON schema is wrong, unsupported or too complex."""
-
-    code = "grammar_refused"
-
-    def __init__(self, kind: Literal["regex", "json_schema"], detail: str) -> None:
-        name = {"regex": "regular expression", "json_schema": "JSON schema"}[kind]
-        super().__init__(f"the {name} can't be used: {detail}", kind=kind, detail=detail)
-
-
-RemoteReason = Literal[
-    "unreachable",
-    "timed_out",
-    "cut_off",
-    "refused_key",
-    "no_such_model",
-    "busy",
-    "server_error",
-    "rejected",
-    "not_understood",
-    "wrong_engine",
-    "no_tokenizer",
-    "other_tokenizer",
-    "chat_only",
-]
-
-
-class RemoteFailed(BackendError):
-    """The model server failed, refuses, or can't be reached.
-
-    Never holds the server's key or address: what is said here ends up on a page.
-    """
-
-    def __init__(self, reason: RemoteReason, message: str, **facts: object) -> None:
-        super().__init__(message, **facts)
-        self.code = f"remote_{reason}"
+def check_asker() -> None:
+    """`AskerGone` once who asked has left."""
+    asker = _asker.get()
+    if asker is not None and asker.has_left():
+        raise AskerGone
 
 
 TokenizerFamily = Literal["byte-level BPE", "SentencePiece", "WordPiece", "other"]

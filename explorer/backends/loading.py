@@ -1,24 +1,41 @@
 """All models of the app: loaded on demand, in the background, one copy for everybody."""
 
 import errno
+import logging
 import os
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from explorer.backends.base import (
     Backend,
+    BackendError,
+    LoadPhase,
     LoadStatus,
     ModelChoice,
     ModelUnavailable,
     Reason,
 )
+from explorer.backends.calm import calmly
 from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
-from explorer.backends.on_demand import OnDemand, Report
+from explorer.backends.machine import free_memory, give_back, total_memory
+from explorer.backends.residents import Resident
 from explorer.backends.weights import ensure_converted, ensure_weights
 
+if TYPE_CHECKING:
+    from explorer.backends.local import LocalBackend
+    from explorer.backends.prefix_memory import PrefixMemory
+
+log = logging.getLogger(__name__)
+
 MEMORY_FACTOR = 1.1  # weights plus what loading needs for a moment
+SHARE = 0.75  # of all memory that models may take unless the user says otherwise
+POLL_S = 0.02
+GAP_S = 1  # how long a load waits for a moment in which some model is not in use
+PATIENCE_S = 60  # how long it waits for those who work with a model that is to leave
 
 # One model at a time: loading peaks in memory, and transformers sets global state while it loads.
 _LOADING = threading.Lock()
@@ -30,31 +47,85 @@ def default_models_dir() -> Path:
     return Path(cache).expanduser() / "next-token-explorer"
 
 
-class LocalModels:
-    """Models of the catalogue and, unless `public`, any Hub id, folder or `.gguf` file."""
+@dataclass
+class _Entry:
+    status: LoadStatus
+    resident: Resident | None = None
+    waiting: int = 0  # who wait in `get` for it to be loaded
+    finished: threading.Event = field(default_factory=threading.Event)
 
-    def __init__(self, models_dir: Path, default: str, *, public: bool, budget_bytes: int) -> None:
+
+class LocalModels:
+    """Models of the catalogue and, unless `public`, any Hub id, folder or `.gguf` file.
+
+    `budget_bytes` bounds what is remembered of prefixes, `model_bytes` the weights in memory
+    (three quarters of all memory if `None`). A model that needs room makes those leave that
+    were used longest ago, idle ones first. When all are in use, the one used longest ago gets
+    no new users, and the load waits until its users are done, for a minute at most: past
+    that, a single long request can hold the weights of one model beyond the budget.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        default: str,
+        *,
+        public: bool,
+        budget_bytes: int,
+        model_bytes: int | None = None,
+    ) -> None:
         self.default = default
         self.public = public
         self._models_dir = models_dir
         self._budget_bytes = budget_bytes
-        self._opening = OnDemand(self._open, why_not)
-        self._memory: object | None = None
+        self._model_bytes = model_bytes or int(SHARE * total_memory())
+        self._entries: dict[str, _Entry] = {}  # used longest ago first
+        self._leaving: list[Resident] = []  # no new users, but perhaps still in memory
+        self._lock = threading.Lock()
+        self._memory: PrefixMemory | None = None
         self._check_name(default)
 
     def choices(self) -> tuple[ModelChoice, ...]:
         return tuple(entry.choice for entry in CATALOGUE.values())
 
     def status(self, name: str) -> LoadStatus:
-        return self._opening.status(name)
+        with self._lock:
+            entry = self._entries.get(name)
+            return entry.status if entry else LoadStatus("idle")
 
     def request(self, name: str) -> LoadStatus:
         self._check_name(name)
-        return self._opening.request(name)
+        with self._lock:
+            return self._entry(name).status
 
     def get(self, name: str) -> Backend:
         self._check_name(name)
-        return self._opening.get(name)
+        while True:
+            with self._lock:
+                entry = self._entry(name)
+                entry.waiting += 1
+            entry.finished.wait()
+            with self._lock:
+                entry.waiting -= 1
+                backend = entry.resident.lend() if entry.resident else None
+            if backend is not None:
+                return backend
+            if entry.status.error is not None:
+                # Frames of who was told before would keep alive what they worked with.
+                raise entry.status.error.with_traceback(None)
+
+    def _entry(self, name: str) -> _Entry:
+        """The entry of a name, now the one used last; loads it unless that has begun."""
+        entry = self._entries.pop(name, None)
+        begin = entry is None or entry.status.phase == "failed"
+        if entry is None or begin:
+            entry = _Entry(LoadStatus("waiting"))
+        self._entries[name] = entry
+        if begin:
+            threading.Thread(
+                target=self._load, args=(name, entry), name=f"load {name}", daemon=True
+            ).start()
+        return entry
 
     def _check_name(self, name: str) -> None:
         if name in CATALOGUE:
@@ -69,28 +140,134 @@ class LocalModels:
         if not name.strip() or "\0" in name or len(name) > 500:
             raise ModelUnavailable("unknown", f"{name[:80]!r} is no model's name", model=name[:80])
 
-    def _open(self, name: str, report: Report) -> Backend:
-        entry = CATALOGUE.get(name)
-        source, needed = self._source(name, entry, report)
+    def _load(self, name: str, entry: _Entry) -> None:
+        def report(phase: LoadPhase, done: int | None = None, total: int | None = None) -> None:
+            entry.status = LoadStatus(phase, done, total)
+
+        try:
+            self._open(name, entry, report)
+        except BackendError as error:
+            entry.status = LoadStatus("failed", error=error.with_traceback(None))
+        except Exception as error:
+            # A stranger's folder or file can make the libraries that read it raise anything.
+            # The user gets a named error; whoever runs the app finds the trace in the log.
+            entry.status = LoadStatus("failed", error=why_not(name, error))
+            log.warning("%s", entry.status.error, exc_info=error)
+        finally:
+            entry.finished.set()
+
+    def _open(self, name: str, entry: _Entry, report: Callable[..., None]) -> None:
+        listed = CATALOGUE.get(name)
+        source, needed = self._source(name, listed, report)
         report("waiting")
         with _LOADING:
-            _check_memory(name, needed)
+            free = free_memory()
+            if needed is not None:
+                self._check_budget(name, needed)
+                self._check_memory(name, needed, free)
+            self._make_room(needed or 0, int(free / MEMORY_FACTOR))
             report("loading")
-            return self._load_weights(name, entry, source)
+            resident = Resident(name, self._load_weights(name, listed, source))
+            # Only now is it known: a folder may hold weights in a narrower type.
+            self._check_budget(name, resident.size)
+            self._make_room(resident.size, resident.size)
+            with self._lock:
+                entry.resident, entry.status = resident, LoadStatus("ready")
 
-    def _load_weights(self, name: str, entry: CatalogueEntry | None, source: str | Path) -> Backend:
+    def _load_weights(
+        self, name: str, entry: CatalogueEntry | None, source: str | Path
+    ) -> "LocalBackend":
         # Imported here: torch and transformers take seconds that the page need not wait for.
         from explorer.backends.local import open_local
         from explorer.backends.prefix_memory import PrefixMemory
 
         if self._memory is None:
             self._memory = PrefixMemory(self._budget_bytes)
-        assert isinstance(self._memory, PrefixMemory)
         licence = entry.choice.licence if entry else None
-        return open_local(source, model_id=name, licence=licence, memory=self._memory)
+        with calmly():
+            return open_local(source, model_id=name, licence=licence, memory=self._memory)
+
+    # room
+
+    def _check_budget(self, name: str, needed: int) -> None:
+        if needed > self._model_bytes:
+            raise ModelUnavailable(
+                "no_memory",
+                f"{name} needs {needed / 2**20:,.0f} MiB of memory; "
+                f"{self._model_bytes / 2**20:,.0f} MiB are allowed for models",
+                model=name,
+                needed=needed,
+                allowed=self._model_bytes,
+            )
+
+    def _check_memory(self, name: str, needed: int, free: int) -> None:
+        """No model has to leave for one that would not fit even then."""
+        with self._lock:
+            free += self._staying() + sum(resident.size for resident in self._leaving)
+        if needed * MEMORY_FACTOR > free:
+            raise ModelUnavailable(
+                "no_memory",
+                f"{name} needs {needed / 2**20:,.0f} MiB of memory; "
+                f"{free / 2**20:,.0f} MiB are free",
+                model=name,
+                needed=needed,
+                free=free,
+            )
+
+    def _make_room(self, needed: int, free: int) -> None:
+        """Let models leave until `needed` bytes more fit into the budget and into what is free."""
+        began = time.monotonic()
+        with self._lock:
+            taken = self._staying() + sum(resident.size for resident in self._leaving)
+            room = min(self._model_bytes, taken + free)
+            fits = taken + needed <= room
+        if fits:
+            return
+        while not fits and time.monotonic() < began + PATIENCE_S:
+            with self._lock:
+                if self._staying() + needed > room:
+                    self._let_one_leave(even_in_use=time.monotonic() > began + GAP_S)
+            still_here = self._still_here()
+            with self._lock:
+                fits = self._staying() + still_here + needed <= room
+            if not fits:
+                time.sleep(POLL_S)
+        give_back()
+
+    def _still_here(self) -> int:
+        """Bytes of the models that were told to leave and are still in use."""
+        gone = [resident for resident in self._leaving if resident.gone]
+        with self._lock:
+            self._leaving = [resident for resident in self._leaving if resident not in gone]
+            for resident in gone:
+                if resident.name not in self._entries:
+                    self._forget(resident.name)  # what its last users left behind
+            return sum(resident.size for resident in self._leaving)
+
+    def _forget(self, name: str) -> None:
+        if self._memory is not None:
+            self._memory.forget_model(name)
+
+    def _staying(self) -> int:
+        """Bytes of all models that have not been told to leave."""
+        return sum(entry.resident.size for entry in self._entries.values() if entry.resident)
+
+    def _let_one_leave(self, *, even_in_use: bool) -> None:
+        """The one used longest ago of those that nobody works with or waits for."""
+        for in_use in (False, True) if even_in_use and not self._leaving else (False,):
+            for name, entry in self._entries.items():
+                resident = entry.resident
+                if resident is None or entry.waiting or resident.expected:
+                    continue
+                if resident.in_use == in_use:
+                    del self._entries[name]
+                    resident.leave()
+                    self._leaving.append(resident)
+                    self._forget(name)
+                    return
 
     def _source(
-        self, name: str, entry: CatalogueEntry | None, report: Report
+        self, name: str, entry: CatalogueEntry | None, report: Callable[..., None]
     ) -> tuple[str | Path, int | None]:
         """Where the weights are, in transformers' terms, and how much memory they need."""
         if entry is not None and entry.hub_id is not None:
@@ -121,19 +298,6 @@ def _path(name: str) -> Path | None:
 def _weight_bytes(folder: Path) -> int:
     """The size of the weights as they lie on disk: the least that they need in memory."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
-def _check_memory(name: str, needed: int | None) -> None:
-    available = psutil.virtual_memory().available
-    if needed is not None and needed * MEMORY_FACTOR > available:
-        raise ModelUnavailable(
-            "no_memory",
-            f"{name} needs {needed / 2**20:,.0f} MiB of memory; "
-            f"{available / 2**20:,.0f} MiB are free",
-            model=name,
-            needed=needed,
-            free=available,
-        )
 
 
 # What really happened, by the names of the errors among the causes; the first that fits. By name,

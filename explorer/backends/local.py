@@ -57,8 +57,6 @@ class LocalBackend:
         self.info = info
         self._tokenizing = Tokenizing(tokenizer, info)
         self._grammars = GrammarMaker(info, self._tokenizing.tokens)
-        self._spelling: Spelling | None = None
-        self._indexing = threading.Lock()
         self._memory = memory or PrefixMemory(DEFAULT_BUDGET)
         self._passes = Passes(model, info.model_id, self._memory)
         self._finding = threading.Lock()
@@ -74,6 +72,12 @@ class LocalBackend:
         """The transformers tokenizer itself."""
         return self._tokenizing.tokenizer
 
+    @property
+    def weight_bytes(self) -> int:
+        """The memory of the weights; tied ones count once."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
     # text -> ids
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -86,11 +90,7 @@ class LocalBackend:
         return self._tokenizing.token(token_id)
 
     def spelling(self) -> Spelling:
-        with self._indexing:
-            if self._spelling is None:
-                tokens = self._tokenizing.tokens()
-                self._spelling = Spelling(None if one.special else one.raw for one in tokens)
-            return self._spelling
+        return self._tokenizing.spelling()
 
     def grammar(self, constraint: Constraint, start: int) -> Grammar:
         return self._grammars.make(constraint, start)

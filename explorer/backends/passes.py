@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakMethod
 
 import numpy as np
 import torch
@@ -36,9 +37,14 @@ class Passes:
 
     def __init__(self, model: Any, model_id: str, memory: PrefixMemory) -> None:
         self.model, self._model_id, self._memory = model.eval(), model_id, memory
-        self._turns: Turns[Prefix, Logits | None] = Turns(
-            lambda prefixes: on_model_thread(self._serve, prefixes), TOGETHER
-        )
+        serve = WeakMethod(self._serve)  # no cycle: the weights go as soon as nobody has them
+
+        def serve_while_here(prefixes: list[Prefix]) -> dict[Prefix, Logits | None]:
+            method = serve()
+            assert method is not None, "whoever waits for a turn holds the passes"
+            return on_model_thread(method, prefixes)
+
+        self._turns: Turns[Prefix, Logits | None] = Turns(serve_while_here, TOGETHER)
         accepted = inspect.signature(model.forward).parameters
         self._takes_logits_to_keep = "logits_to_keep" in accepted
         self._can_reuse = "past_key_values" in accepted and new_cache(model.config) is not None
@@ -83,13 +89,10 @@ class Passes:
         In chunks whose logits fit in memory; each comes with the place of its first token.
         """
         cache, first = self._cache_up_to(prefix, needed)
-        fitting = max(1, LOGITS_BYTES // (4 * self.model.config.get_text_config().vocab_size))
         while first < len(prefix):
-            chunk = prefix[first : first + min(fitting, self._chunk())]
-            if cache is None:
-                chunk = prefix
-            yield first, self._alone(partial(self._forward, chunk, cache))
-            first += len(chunk)
+            rows = self._alone(partial(self._next_rows, prefix, first, cache))
+            yield first, rows
+            first += len(rows)
         self._keep_cache(prefix, cache)
 
     # one turn
@@ -97,8 +100,14 @@ class Passes:
     def _alone(self, work: Callable[[], Value]) -> Value:
         return self._turns.alone(partial(on_model_thread, work))
 
+    def _next_rows(self, prefix: Prefix, first: int, cache: Any) -> NDArray[np.float32]:
+        if cache is None:
+            return self._forward(prefix, None)
+        fitting = max(1, LOGITS_BYTES // (4 * self.model.config.get_text_config().vocab_size))
+        return self._forward(prefix[first : first + min(fitting, self._chunk())], cache)
+
     def _serve(self, prefixes: list[Prefix]) -> dict[Prefix, Logits | None]:
-        """A step for each text that waits for one, in one pass; a part of one longer text."""
+        """A step for each text that waits for one, in one pass; else a part of a longer text."""
         answers: dict[Prefix, Logits | None] = {}
         steps: dict[Prefix, Any] = {}
         longer: list[Prefix] = []
@@ -114,7 +123,7 @@ class Passes:
                 longer.append(prefix)
         for prefix, logits in self._steps(steps).items():
             answers[prefix] = self._keep_logits(prefix, logits)
-        for prefix in longer[:1]:
+        for prefix in [] if steps else longer[:1]:
             part = self._part_of(prefix)
             if part is not None:
                 answers[prefix] = self._keep_logits(prefix, part)

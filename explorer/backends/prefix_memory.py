@@ -55,6 +55,11 @@ class PrefixMemory:
             following.append(score_from(distribution, prefix[end - 1]))
         return None
 
+    def forget_model(self, model_id: str) -> None:
+        with self._lock:
+            for key in [key for key in self._store if key[1] == model_id]:
+                del self._store[key]
+
     def beginnings(self, kind: str, model_id: str, prefix: Prefix) -> list[Found]:
         """All values whose prefix is a beginning of this one, or this one itself."""
         with self._lock:

@@ -67,6 +67,7 @@ class Sent:
             best.logprobs,
             1.0 if whole else min(mass, ALMOST_ALL),
             vocab_size,
+            true_logits=False,
         )
 
 

@@ -1,8 +1,10 @@
 """A backend with canned distributions: no weights, the same answers everywhere."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explorer.backends.base import (
     Continuations,
@@ -28,11 +30,15 @@ class ScriptedBackend:
 
     `vocabulary` gives the bytes of each token id; `script` maps a prefix to the
     probabilities of all tokens. A prefix without a script gets the uniform distribution.
-    Text is encoded by the longest token that fits, from the left.
+    Text is encoded by the longest token that fits, from the left. With `top_n` it gives so many
+    tokens and no more, as a server does, and log-probabilities instead of logits.
 
     >>> backend = ScriptedBackend([b"a", b"b"], {(0,): [0.25, 0.75]})
     >>> backend.next_distribution(backend.encode("a")).token_ids.tolist()
     [1, 0]
+    >>> server = ScriptedBackend([b"a", b"b"], {(0,): [0.25, 0.75]}, top_n=1)
+    >>> round(server.next_distribution((0,)).coverage, 6)
+    0.75
     """
 
     def __init__(
@@ -46,10 +52,12 @@ class ScriptedBackend:
         end_token_ids: tuple[int, ...] = (),
         context_length: int = 64,
         chat: bool = False,
+        top_n: int | None = None,
     ) -> None:
         self._vocabulary = tuple(vocabulary)
         self._special = frozenset(special)
         self._script = dict(script or {})
+        self._top_n = top_n
         self.forwards = 0
         self._distributions: dict[tuple[int, ...], Distribution] = {}
         self._spelling: Spelling | None = None
@@ -62,6 +70,10 @@ class ScriptedBackend:
             bos_token_id=bos_token_id,
             end_token_ids=end_token_ids,
         )
+        if top_n is not None:
+            given = [*self._script.values(), [1.0] * len(self._vocabulary)]
+            least = min(self._sent(np.asarray(row, dtype=np.float64)).coverage for row in given)
+            self.info = replace(self.info, coverage=least)
         self._grammars = GrammarMaker(
             self.info, lambda: map(self.token, range(self.info.vocab_size))
         )
@@ -109,10 +121,23 @@ class ScriptedBackend:
             self.forwards += 1
             uniform = [1.0] * self.info.vocab_size
             probabilities = np.asarray(self._script.get(prefix, uniform), dtype=np.float64)
-            with np.errstate(divide="ignore"):
-                logits = np.log(probabilities / probabilities.sum())
-            self._distributions[prefix] = Distribution.from_logits(logits)
+            self._distributions[prefix] = self._sent(probabilities)
         return self._distributions[prefix]
+
+    def _sent(self, probabilities: NDArray[np.float64]) -> Distribution:
+        with np.errstate(divide="ignore"):
+            logits = np.log(probabilities / probabilities.sum())
+        whole = Distribution.from_logits(logits)
+        if self._top_n is None or self._top_n >= self.info.vocab_size:
+            return whole
+        first = slice(self._top_n)
+        return Distribution(
+            whole.token_ids[first],
+            whole.logits[first],
+            coverage=min(1.0, float(whole.probabilities[first].sum())),
+            vocab_size=self.info.vocab_size,
+            true_logits=False,
+        )
 
     def next_distributions(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[Distribution, ...]:
         return tuple(self.next_distribution(prefix) for prefix in prefixes)

@@ -16,6 +16,7 @@ from explorer.backends.base import (
     check_text,
 )
 from explorer.backends.vocabulary import Vocabulary
+from explorer.decoding import Spelling
 
 
 class Tokenizing:
@@ -52,6 +53,9 @@ class Tokenizing:
 
     def token(self, token_id: int) -> Token:
         return self._vocabulary.token(token_id, self._info)
+
+    def spelling(self) -> Spelling:
+        return self._vocabulary.spelling(self._info)
 
     def tokens(self) -> Iterator[Token]:
         """All tokens in order."""

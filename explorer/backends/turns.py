@@ -4,14 +4,22 @@ A model runs one pass at a time. Whoever comes while a pass is under way waits; 
 then serves all who wait for one more token, together. One of those who wait leads: it runs
 passes until its own turn is done, then another one leads, so no thread is kept for it. A long
 run of one user comes back for each token, and so never goes before another user's click.
+
+A part of a long text or a step of a search serves one user only and takes longer, so between
+two of these all who wait for one more token get theirs. What nobody waits for any more is left
+out, and who comes when too many wait is told so.
 """
 
 import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+
+from explorer.backends.base import Asker, AskerGone, TooBusy, asker_here, check_asker
+
+MAX_WAITING = 200  # turns
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
@@ -27,6 +35,13 @@ class Turn:
     result: Any = None
     error: Exception | None = None
     done: bool = False
+    is_long: bool = False  # serves nobody else, and for long
+    askers: list[Asker | None] = field(default_factory=list)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether all who waited for it have gone."""
+        return all(asker is not None and asker.has_left() for asker in self.askers)
 
 
 class Turns(Generic[Key, Answer]):
@@ -34,14 +49,21 @@ class Turns(Generic[Key, Answer]):
 
     `serve` takes the keys of the oldest turns, at most `together`, and answers what it can in
     one pass; a key that it leaves out, since its work has several parts, goes to the back of
-    the queue.
+    the queue and from then on is served by itself. Raises `TooBusy` for who comes when `limit`
+    turns are open, and `AskerGone` for who has left.
     """
 
-    def __init__(self, serve: Callable[[list[Key]], dict[Key, Answer]], together: int) -> None:
-        self._serve, self._together = serve, together
+    def __init__(
+        self,
+        serve: Callable[[list[Key]], dict[Key, Answer]],
+        together: int,
+        limit: int = MAX_WAITING,
+    ) -> None:
+        self._serve, self._together, self._limit = serve, together, limit
         self._waiting: deque[Turn] = deque()
         self._changed = threading.Condition()
         self._led = False
+        self._steps_first = False  # after work of its own
 
     @property
     def others_wait(self) -> bool:
@@ -52,19 +74,30 @@ class Turns(Generic[Key, Answer]):
         """The answer for this key; who asks for the same key at the same time shares it."""
         with self._changed:
             turn = next((turn for turn in self._waiting if turn.key == key), None)
-            if turn is None:
-                turn = Turn(key)
-                self._waiting.append(turn)
+            turn = self._join(turn or Turn(key))
         answer: Answer = self._wait_for(turn)
         return answer
 
     def alone(self, work: Callable[[], Done]) -> Done:
         """Do something that needs the model for itself, when its turn comes."""
-        turn = Turn(work=work)
         with self._changed:
-            self._waiting.append(turn)
+            turn = self._join(Turn(work=work, is_long=True))
         answer: Done = self._wait_for(turn)
         return answer
+
+    def _join(self, turn: Turn) -> Turn:
+        """Wait for this turn too; a new one comes last in line."""
+        check_asker()
+        asker = asker_here()
+        if turn not in self._waiting:
+            # Who was let in before comes for the rest of the same request.
+            if len(self._waiting) >= self._limit and not (asker and asker.let_in):
+                raise TooBusy(waiting=len(self._waiting), limit=self._limit)
+            self._waiting.append(turn)
+        if asker is not None:
+            asker.let_in = True
+        turn.askers.append(asker)
+        return turn
 
     def _wait_for(self, turn: Turn) -> Any:
         with self._changed:
@@ -85,13 +118,12 @@ class Turns(Generic[Key, Answer]):
         return turn.result
 
     def _next_pass(self) -> None:
-        """Serve the turn that has waited longest, and all that can share its pass."""
+        """Serve those whose turn it is."""
         with self._changed:
-            if self._waiting[0].work is not None:
-                turns = [self._waiting[0]]
-            else:
-                keyed = (turn for turn in self._waiting if turn.work is None)
-                turns = list(itertools.islice(keyed, self._together))
+            self._leave_out()
+            turns = self._next_turns()
+        if not turns:
+            return
         try:
             self._run(turns)
         except Exception as error:
@@ -103,8 +135,26 @@ class Turns(Generic[Key, Answer]):
             for turn in turns:
                 self._waiting.remove(turn)
                 if not turn.done:
+                    turn.is_long = True
                     self._waiting.append(turn)
             self._changed.notify_all()
+
+    def _leave_out(self) -> None:
+        """Nobody waits for these any more."""
+        for turn in [turn for turn in self._waiting if turn.is_left]:
+            self._waiting.remove(turn)
+            turn.error, turn.done = AskerGone(), True
+        self._changed.notify_all()
+
+    def _next_turns(self) -> list[Turn]:
+        """The oldest turn and all that can share its pass; after a long one, the oldest steps."""
+        steps = [turn for turn in self._waiting if not turn.is_long][: self._together]
+        long = bool(self._waiting) and self._waiting[0].is_long
+        if steps and (self._steps_first or not long):
+            self._steps_first = False
+            return steps
+        self._steps_first = True
+        return list(itertools.islice(self._waiting, 1))
 
     def _run(self, turns: list[Turn]) -> None:
         if turns[0].work is not None:

@@ -6,10 +6,12 @@ and SentencePiece strips spaces. The entry itself, read by the rule of its famil
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from explorer.backends.base import ModelInfo, Token, TokenizerFamily, check_token_id
+from explorer.decoding import Spelling
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 WORD_START = "\u2581"  # SentencePiece writes a space as this block
@@ -83,6 +85,8 @@ class Vocabulary:
         self._family = family
         self._added = tokenizer.added_tokens_decoder
         self._known: dict[int, Token] = {}
+        self._indexing = threading.Lock()
+        self._spelling: Spelling | None = None
 
     def token(self, token_id: int, info: ModelInfo) -> Token:
         known = self._known.get(token_id)
@@ -97,6 +101,14 @@ class Vocabulary:
         entries = self._tokenizer.convert_ids_to_tokens(range(info.vocab_size))
         for token_id, entry in enumerate(entries):
             yield self._read(token_id, entry)
+
+    def spelling(self, info: ModelInfo) -> Spelling:
+        """All tokens' bytes, indexed; built at the first call."""
+        with self._indexing:
+            if self._spelling is None:
+                tokens = self.tokens(info)
+                self._spelling = Spelling(None if one.special else one.raw for one in tokens)
+            return self._spelling
 
     def _read(self, token_id: int, entry: str | None) -> Token:
         added = self._added.get(token_id)

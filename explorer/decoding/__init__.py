@@ -4,6 +4,7 @@ This package is pure: NumPy in, NumPy out. It knows no model, no tokenizer and n
 """
 
 from explorer.decoding.bans import BannedSequences, NoRepeatNgram
+from explorer.decoding.certainty import Certainty, Doubt, Reason
 from explorer.decoding.chain import Stage, Trace, advance, decode, draw, observe, resume
 from explorer.decoding.codec import STEPS, chain_from_json, chain_to_json, resolve_chain
 from explorer.decoding.constraint import Constraint, Fit, Grammar
@@ -38,12 +39,14 @@ __all__ = [
     "Alternative",
     "BannedSequences",
     "Candidates",
+    "Certainty",
     "Chain",
     "Change",
     "ChiSquare",
     "Constraint",
     "CuttingStep",
     "Distribution",
+    "Doubt",
     "Dry",
     "DynamicTemperature",
     "EpsilonCutoff",
@@ -68,6 +71,7 @@ __all__ = [
     "QuadraticSmoothing",
     "RankedToken",
     "Ranking",
+    "Reason",
     "RepetitionPenalty",
     "Rolls",
     "Segment",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explorer.decoding.distribution import Candidates
 from explorer.decoding.parameters import ParameterError, check_count, token_ids_parameter
@@ -39,13 +40,17 @@ class BannedSequences:
         )
         object.__setattr__(self, "sequences", sequences)
 
-    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+    def banned(self, context: Sequence[int]) -> NDArray[np.int64]:
+        """Token ids that can't follow."""
         banned = {
             last
             for *before, last in self.sequences
             if not before or tuple(context[-len(before) :]) == tuple(before)
         }
-        places, _ = places_of(candidates, np.array(sorted(banned), dtype=np.int64))
+        return np.array(sorted(banned), dtype=np.int64)
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        places, _ = places_of(candidates, self.banned(context))
         return without(candidates, places)
 
 
@@ -66,11 +71,15 @@ class NoRepeatNgram:
     def __post_init__(self) -> None:
         check_count("n", self.n)
 
-    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+    def banned(self, context: Sequence[int]) -> NDArray[np.int64]:
+        """Token ids that can't follow."""
         if self.n == 0 or len(context) < self.n:
-            return candidates
+            return np.zeros(0, dtype=np.int64)
         said = np.lib.stride_tricks.sliding_window_view(np.asarray(context, dtype=np.int64), self.n)
         start = np.asarray(context[len(context) - self.n + 1 :], dtype=np.int64)
         repeats = said[(said[:, :-1] == start).all(axis=1), -1]
-        places, _ = places_of(candidates, np.unique(repeats))
+        return np.unique(repeats)
+
+    def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
+        places, _ = places_of(candidates, self.banned(context))
         return without(candidates, places)

@@ -7,7 +7,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from explorer.decoding.bounds import follow
+from explorer.decoding.certainty import Certainty, Followed, entropy_bounds, judge
 from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.knowledge import Knowledge
 from explorer.decoding.mirostat import Observation
 from explorer.decoding.parameters import check_real
 from explorer.decoding.step import Chain, StatefulStep, Step, step_name
@@ -20,6 +23,7 @@ class Stage:
     step: Step
     before: Candidates
     kept: Candidates
+    known: Knowledge | None = None  # what is certain after it, where not all was sent
 
     @cached_property
     def removed(self) -> NDArray[np.int64]:
@@ -50,10 +54,47 @@ class Trace:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (V,) 0 where cut
-        """Final probability of every token, by token id; sums to 1."""
+        """Final probability of every token, by token id.
+
+        They sum to 1, with the share of survivors that a server did not send; which of them
+        are exact then, `certainty` says.
+        """
         final = np.zeros(self.distribution.size)
         final[self.final.token_ids] = self.final.probabilities
         return final
+
+    @cached_property
+    def certainty(self) -> Certainty:
+        """Which of the final probabilities are exact, and what bounds the others.
+
+        >>> from explorer.decoding import Temperature, TopP
+        >>> sent = Distribution(np.arange(2), np.log([0.5, 0.3]), coverage=0.8, vocab_size=10)
+        >>> decode(sent, [TopP(0.7)]).certainty.exact  # its line lies among what was sent
+        True
+        >>> hot = decode(sent, [Temperature(2.0)]).certainty  # how flat is the tail?
+        >>> hot.exact, hot.lowest.round(2).tolist(), hot.highest.round(2).tolist()
+        (False, [0.28, 0.22], [0.42, 0.32])
+        """
+        stages = [
+            Followed(stage.step, stage.kept is not stage.before, stage.known)
+            for stage in self.stages
+        ]
+        return judge(self.distribution, self.final, stages)
+
+    @property
+    def entropy_bounds(self) -> tuple[float, float | None]:
+        """Least and greatest entropy of the survivors in nats; the greatest may be unknown."""
+        last = self.stages[-1].known if self.stages else None
+        return entropy_bounds(self.distribution, self.final, last)
+
+    @cached_property
+    def at_least(self) -> NDArray[np.float64]:  # (n,)
+        """What each survivor has for certain of the final probability."""
+        if self.distribution.coverage == 1.0:
+            return self.final.probabilities
+        assert self.certainty.lowest is not None
+        places = self.distribution.positions[self.final.token_ids]
+        return np.asarray(self.certainty.lowest[places])
 
     @cached_property
     def stages_that_cut(self) -> NDArray[np.int16]:  # (V,) -1 where nothing did
@@ -113,10 +154,13 @@ def decode(
     """
     distribution = logits if isinstance(logits, Distribution) else Distribution.from_logits(logits)
     candidates = distribution.candidates
+    known = Knowledge.of(distribution) if distribution.coverage < 1 else None
     stages = []
     for step in chain:
         kept = step(candidates, context)
-        stages.append(Stage(step, candidates, kept))
+        if known is not None:
+            known, kept = follow(known, step, context, kept)
+        stages.append(Stage(step, candidates, kept, known))
         candidates = kept
     return Trace(distribution, tuple(stages))
 
@@ -124,7 +168,9 @@ def decode(
 def draw(trace: Trace, u: float) -> int:
     """The token on which `u` in [0, 1) falls when the final distribution is laid out in rank order.
 
-    Inverse-transform sampling: the first token whose cumulative probability exceeds u.
+    Inverse-transform sampling: the first token whose cumulative probability exceeds u. Of a
+    distribution that a server sent in part, it is drawn among the tokens that were sent, by
+    their shares of what these hold: `trace.certainty.unsent` is the chance of another one.
 
     >>> trace = decode(np.log([0.2, 0.5, 0.3]), [])
     >>> [draw(trace, u) for u in (0.0, 0.49, 0.51, 0.79, 0.81)]

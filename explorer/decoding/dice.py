@@ -16,7 +16,11 @@ LEAST_EXPECTED = 5.0  # in each class of a chi-square test (Cochran 1954)
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The part of [0, 1) on which a draw gives this token."""
+    """The part of [0, 1) on which a draw gives this token.
+
+    A draw falls on a token that is known: where a server did not send all, [0, 1) stands for
+    those that it sent.
+    """
 
     token_id: int
     low: float
@@ -68,7 +72,7 @@ def roll(trace: Trace, count: int, seed: int) -> Rolls:
     mass = trace.final.probabilities.cumsum()
     places = np.searchsorted(mass, generator.random(count) * mass[-1], side="right")
     observed = np.bincount(places, minlength=len(mass))
-    expected = count * trace.final.probabilities
+    expected = count * trace.final.probabilities / mass[-1]  # of what a server sent, if not all
     return Rolls(count, observed, expected, chi_square(observed.tolist(), expected.tolist()))
 
 

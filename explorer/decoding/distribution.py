@@ -7,14 +7,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from explorer.decoding.tail import NO_TAIL, Tail
 
-def softmax_in_place(shifted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Softmax of logits whose greatest is 0, written over them.
+
+def softmax_in_place(shifted: NDArray[np.float64], rest: float = -math.inf) -> NDArray[np.float64]:
+    """Softmax of logits whose greatest is 0, written over them; `rest` is one more of them.
 
     On a large vocabulary a fresh array costs more than the arithmetic.
     """
     np.exp(shifted, out=shifted)
-    shifted /= shifted.sum()
+    shifted /= shifted.sum() + math.exp(rest)
     return shifted
 
 
@@ -37,17 +39,20 @@ class Candidates:
     # takes a comparison of places, not a look at the whole vocabulary.
     offset: int | None = None
     vocab_size: int | None = None  # V of the distribution that these come from
+    # Weight of all candidates that a server did not send, together, against the best one's, as
+    # a logarithm: they take part in every probability. `decode` keeps it.
+    rest: float = -math.inf
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     @cached_property
-    def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1
-        return softmax_in_place(self.logits - self.logits[0])
+    def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1, with the rest's share
+        return softmax_in_place(self.logits - self.logits[0], self.rest)
 
     @cached_property
     def entropy(self) -> float:
-        """Shannon entropy in nats: -sum p ln p.
+        """Shannon entropy in nats: -sum p ln p; the rest counts as tokens like the last one.
 
         >>> round(Candidates(np.arange(4), np.zeros(4)).entropy / math.log(2), 6)
         2.0
@@ -59,7 +64,23 @@ class Candidates:
             shifted = np.where(p > 0, shifted, 0.0)  # p ln p is 0 there
         # Not `p @ shifted`: the threads of NumPy's BLAS keep a core busy for a while afterwards,
         # and the next step's forward pass wants it.
-        return max(0.0, -math.log(p[0]) - float((p * shifted).sum()))
+        if self.rest == -math.inf:
+            return max(0.0, -math.log(p[0]) - float((p * shifted).sum()))
+        shares = np.append(p, math.exp(self.rest) * p[0])
+        return float((shares * (-math.log(p[0]) - np.append(shifted, shifted[-1]))).sum())
+
+    def with_rest(self, rest: float) -> "Candidates":
+        """The same beside so much that was not sent."""
+        if rest == self.rest:
+            return self
+        other = object.__new__(type(self))
+        known = {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("probabilities", "entropy")
+        }
+        other.__dict__.update(known, rest=rest)
+        return other
 
     @cached_property
     def positions(self) -> NDArray[np.int32]:  # (V,) -1 where the token is not among these
@@ -147,13 +168,19 @@ class Distribution:
     """What a model says comes next.
 
     A local model gives all V tokens. A server that sends only its most probable ones gives
-    a distribution with `coverage` below 1: the mass that its tokens hold together.
+    a distribution with `coverage` below 1: the mass that its tokens hold together. None that
+    it did not send is more probable than the last one that it sent.
+
+    >>> sent = Distribution(np.arange(2), np.log([0.5, 0.3]), coverage=0.8, vocab_size=10)
+    >>> sent.probabilities.round(3).tolist(), sent.entropy
+    ([0.5, 0.3], None)
     """
 
     token_ids: NDArray[np.int64]  # (n,) most probable first
     logits: NDArray[np.float64]  # (n,) descending
     coverage: float = 1.0
     vocab_size: int | None = None  # V, when it is known to exceed the largest token id
+    true_logits: bool = True  # False: log-probabilities, all that a server gives
 
     def __post_init__(self) -> None:
         if len(self.token_ids) != len(self.logits) or len(self.logits) == 0:
@@ -189,19 +216,50 @@ class Distribution:
     @cached_property
     def candidates(self) -> Candidates:
         """All known tokens as the start of a chain."""
-        return Candidates(self.token_ids, self.logits, 0, self.size)
+        known = Candidates(self.token_ids, self.logits, 0, self.size)
+        if self.coverage == 1.0:
+            return known
+        odds = (1 - self.coverage) / self.coverage
+        return known.with_rest(math.log(odds) - math.log(known.probabilities[0]))
 
-    @cached_property
+    @property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to `coverage`
         """The raw probabilities: softmax at temperature 1."""
-        if self.coverage == 1.0:
-            return self.candidates.probabilities
-        return self.candidates.probabilities * self.coverage
+        return self.candidates.probabilities
 
     @property
     def entropy(self) -> float | None:
         """Shannon entropy in nats; unknown (`None`) when part of the mass is unknown."""
         return self.candidates.entropy if self.coverage == 1.0 else None
+
+    @cached_property
+    def tail(self) -> Tail:
+        """What is known of the tokens that are not here."""
+        if self.coverage == 1.0:
+            return NO_TAIL
+        return Tail.beside(
+            float(self.logits[-1]),
+            float(self.logits[0] + self.candidates.rest),
+            math.inf if self.vocab_size is None else self.vocab_size - len(self.token_ids),
+        )
+
+    @property
+    def entropy_bounds(self) -> tuple[float, float | None]:
+        """The least and the greatest entropy, in nats, that what is known allows.
+
+        `None` where nothing bounds it: the number of the other tokens is not known.
+
+        >>> sent = Distribution(np.arange(2), np.log([0.5, 0.25]), coverage=0.75, vocab_size=6)
+        >>> low, high = sent.entropy_bounds  # one more token of 0.25, or four that share it
+        >>> round(low / math.log(2), 6), round(high / math.log(2), 6)
+        (1.5, 2.0)
+        """
+        if self.coverage == 1.0:
+            return self.candidates.entropy, self.candidates.entropy
+        p = self.probabilities
+        known = -float(p[p > 0] @ np.log(p[p > 0]))
+        low, high = self.tail.entropy_terms(float(np.log(p[0]) - self.logits[0]))
+        return known + low, None if high == math.inf else known + high
 
     @cached_property
     def size(self) -> int:

@@ -1,5 +1,6 @@
 """The ranked next-token table of a trace: what is shown, and the mass of what is not."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ class RankedToken:
     raw_probability: float
     probability: float  # final; 0 where cut
     cut_by: str | None
+    bounds: tuple[float, float] | None = None  # of the final, where not all of them are exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Ranking:
     other_count: int
     other_raw_probability: float
     other_probability: float
+    other_bounds: tuple[float, float] | None = None
 
 
 def rank_candidates(trace: Trace, count: int) -> Ranking:
@@ -58,6 +61,12 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
     probabilities = np.concatenate(
         (final.probabilities[: len(shown_final)], np.zeros(len(shown_cut)))
     )
+    bounds: list[tuple[float, float] | None] = [None] * len(token_ids)
+    if not trace.certainty.exact:
+        lowest, highest = trace.certainty.lowest, trace.certainty.highest
+        assert lowest is not None and highest is not None
+        bounds = list(zip(lowest[places].tolist(), highest[places].tolist(), strict=True))
+        probabilities = np.clip(probabilities, lowest[places], highest[places])
     names = [step_name(stage.step) for stage in trace.stages]  # once, not for each row
     rows = tuple(
         RankedToken(
@@ -67,14 +76,16 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
             raw_probability,
             probability,
             None if stage < 0 else names[stage],
+            between,
         )
-        for rank, token_id, logit, raw_probability, probability, stage in zip(
+        for rank, token_id, logit, raw_probability, probability, stage, between in zip(
             (places + 1).tolist(),
             token_ids.tolist(),
             distribution.logits[places].tolist(),
             raw.tolist(),
             probabilities.tolist(),
             cut,
+            bounds,
             strict=True,
         )
     )
@@ -85,7 +96,15 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
         other_count=distribution.size - len(rows),
         other_raw_probability=max(0.0, 1.0 - float(raw.sum())),
         other_probability=max(0.0, 1.0 - float(probabilities.sum())),
+        other_bounds=_other_bounds([row.bounds for row in rows if row.bounds is not None]),
     )
+
+
+def _other_bounds(rows: list[tuple[float, float]]) -> tuple[float, float] | None:
+    if not rows:
+        return None
+    low, high = (math.fsum(ends) for ends in zip(*rows, strict=True))
+    return max(0.0, 1.0 - high), max(0.0, 1.0 - low)
 
 
 def _kept_mass(trace: Trace) -> float:

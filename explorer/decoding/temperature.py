@@ -27,6 +27,7 @@ class Tempered(Candidates):
             token_ids=base.token_ids,
             offset=base.offset,
             vocab_size=base.vocab_size,
+            rest=-math.inf,
             base=base,
             temperature=temperature,
         )
@@ -46,8 +47,8 @@ class Tempered(Candidates):
         return divided
 
     @cached_property
-    def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1
-        return softmax_in_place(self._shifted())
+    def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1, with the rest's share
+        return softmax_in_place(self._shifted(), self.rest)
 
     def _shifted(self) -> NDArray[np.float64]:
         shifted: NDArray[np.float64] = self.base.logits - self.base.logits[0]

@@ -15,7 +15,7 @@ from explorer.session.cover import Cover
 from explorer.session.generation import Drawn, continue_text, draw_next
 from explorer.session.look_ahead import AheadNode, DrawnPath, Path, Search, run, tail
 from explorer.session.reading import Candidate, PathToken, Reading, read, read_candidates, read_path
-from explorer.session.scoring import bits_per_byte, bits_per_token, perplexity
+from explorer.session.scoring import bits_per_byte, bits_per_token, perplexity, unlisted
 from explorer.session.session import Prompt, Session
 from explorer.session.state import (
     MAX_LINK,
@@ -75,4 +75,5 @@ __all__ = [
     "tail",
     "to_link",
     "trace_prefix",
+    "unlisted",
 ]

@@ -4,8 +4,8 @@ Tokens that begin with the same character are summed. A token that is only a par
 character is followed through the model, piece by piece, until the character is whole: the
 mass of "日" is that of every token that begins with it, and of every row of tokens whose bytes
 together do. What is not followed is told, so that every number is exact up to a bound: the
-true mass of a character lies between what is shown and that plus `unexpanded` (raw: plus
-`unknown`).
+true mass of a character lies between what is shown and that plus `unexpanded` and what is
+unknown.
 """
 
 import heapq
@@ -85,7 +85,7 @@ class CharacterReading:
     """Everything that can come next, by character.
 
     The raw masses of characters, silent tokens, broken bytes, unexpanded pieces and the
-    unknown add up to 1, the final ones to 1 as well: a chain sees only what is known.
+    unknown add up to 1, and so do the final ones.
     """
 
     pending: bytes
@@ -99,6 +99,7 @@ class CharacterReading:
     unexpanded: Mass  # of all pieces together
     unknown: float  # raw mass that the model's server did not tell about
     passes: int  # batches of prefixes that the model was asked about, after the first one
+    unknown_final: float = 0.0  # as `unknown`, of the final mass
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -166,7 +167,7 @@ class _Search:
         self.found: list[tuple[_Place, NextCharacters]] = []
         self.silent: list[Any] = [0.0, 0.0]  # raw, final: of each token that spells nothing
         self.broken: list[Mass] = []
-        self.unknown: list[float] = []
+        self.unknown: list[Mass] = []
         self.waiting: list[_Waiting] = []
         self.stuck: list[_Waiting] = []  # at the end of the context
         self.count = 0
@@ -202,7 +203,7 @@ class _Search:
         place = _Place(token_ids, spelled, mass, chain, trace if remembers else None)
         known, kept = trace.distribution, trace.final
         raw = self.spelling.next_characters(known.token_ids, known.probabilities, spelled)
-        final = self.spelling.next_characters(kept.token_ids, kept.probabilities, spelled)
+        final = self.spelling.next_characters(kept.token_ids, trace.at_least, spelled)
         for code, share, tokens in raw.characters:
             row = self.sums.setdefault(code, [0.0, 0.0, 0])
             row[0] += mass.raw * share
@@ -212,7 +213,9 @@ class _Search:
         self.silent[0] = self.silent[0] + mass.raw * raw.nothing
         self.silent[1] = self.silent[1] + mass.final * final.nothing
         self.broken.append(Mass(mass.raw * raw.broken, mass.final * final.broken))
-        self.unknown.append(mass.raw * (1 - known.coverage))
+        if known.coverage < 1:
+            hidden = max(0.0, 1 - float(trace.at_least.sum()))
+            self.unknown.append(Mass(mass.raw * (1 - known.coverage), mass.final * hidden))
         self.found.append((place, raw))
         survivors = dict(final.pieces)
         queue = self.waiting if len(token_ids) < self.room else self.stuck
@@ -248,8 +251,9 @@ class _Search:
             tuple(map(self._piece, left[:most])),
             Rest(len(left[most:]), _sum(piece.mass for piece in left[most:])),
             self.unexpanded,
-            math.fsum(self.unknown),
+            _sum(self.unknown).raw,
             passes,
+            _sum(self.unknown).final,
         )
 
     def _piece(self, piece: _Waiting) -> Piece:

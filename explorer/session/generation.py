@@ -22,6 +22,8 @@ class Drawn:
     applied: Chain  # the chain of this draw, every coin fallen
     chain: Chain  # for the position after this token
     observed: tuple[Observation, ...]  # what the stateful steps saw of the token
+    bounds: tuple[float, float] | None = None  # of the final probability, where it is not exact
+    unsent: tuple[float, float] = (0.0, 0.0)  # share of tokens that a server did not send
 
 
 def draw_next(
@@ -38,17 +40,22 @@ def draw_next(
     token_id = draw(trace, u)
     rank = distribution.rank_of(token_id)
     assert rank is not None, "a drawn token stands in its distribution"
+    certainty = trace.certainty
+    bounds = certainty.of(rank - 1)
+    probability = float(trace.probabilities[token_id])
     return Drawn(
         token_id=token_id,
         u=u,
         raw_probability=float(distribution.probabilities[rank - 1]),
         logprob=score_from(distribution, token_id).logprob,
-        probability=float(trace.probabilities[token_id]),
+        probability=probability if bounds is None else min(max(probability, bounds[0]), bounds[1]),
         rank=rank,
         entropy=distribution.entropy,
         applied=applied,
         chain=resume(chain, advance(applied, trace, token_id)),
         observed=observe(trace, token_id),
+        bounds=bounds,
+        unsent=certainty.unsent,
     )
 
 

@@ -53,6 +53,7 @@ class FirstToken:
     rank: int | None  # in the raw distribution
     likelihood: Likelihood | None  # None, as the rank is, where a server does not tell
     cut_by: str | None  # the rule that cut it
+    rank_above: int | None = None  # where the rank is not known: how many tokens stand before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,9 @@ class _Search:
         self.past.append(_product(beginning.likelihood, _together(trace, past)))
         known = trace.distribution
         if known.coverage < 1:
-            kept_back = Likelihood(math.log1p(-known.coverage), -math.inf)
+            hidden = 1 - float(trace.at_least.sum())
+            final = math.log(hidden) if hidden > 0 else -math.inf
+            kept_back = Likelihood(math.log1p(-known.coverage), final)
             self.unknown.append(_product(beginning.likelihood, kept_back))
             self.untold |= {
                 (*beginning.token_ids, token_id)
@@ -259,7 +262,7 @@ class _Search:
             )
         rank = trace.distribution.rank_of(token_id)
         if rank is None:
-            return FirstToken(token_id, None, None, None)
+            return FirstToken(token_id, None, None, None, len(trace.distribution.token_ids))
         return FirstToken(token_id, rank, likelihoods[token_id], trace.cut_by(token_id))
 
 
@@ -269,9 +272,12 @@ def _likelihoods(trace: Trace, token_ids: Any) -> list[Likelihood]:
     found = {token_id: [-math.inf, -math.inf] for token_id in token_ids.tolist()}
     for side, candidates in enumerate((known.candidates, trace.final)):
         inside, places = _inside(trace, candidates, token_ids)
+        if side == 1 and known.coverage < 1:
+            for token_id, least in zip(inside.tolist(), trace.at_least[places], strict=True):
+                found[token_id][side] = math.log(least) if least > 0 else -math.inf
+            continue
         # From the logits: a probability may be too small for a float.
-        whole = known.coverage if side == 0 else 1.0
-        best = math.log(candidates.probabilities[0] * whole)
+        best = math.log(candidates.probabilities[0])
         logits = candidates.logits[places] - candidates.logits[0]
         for token_id, logit in zip(inside.tolist(), logits.tolist(), strict=True):
             found[token_id][side] = best + logit
@@ -282,7 +288,7 @@ def _together(trace: Trace, token_ids: Any) -> Likelihood:
     """Of any of these tokens, `(m,)`, as the next one; there may be very many."""
     known, kept = trace.distribution, trace.final
     raw = known.probabilities[_inside(trace, known.candidates, token_ids)[1]].sum()
-    final = kept.probabilities[_inside(trace, kept, token_ids)[1]].sum()
+    final = trace.at_least[_inside(trace, kept, token_ids)[1]].sum()
     return Likelihood(*(math.log(mass) if mass > 0 else -math.inf for mass in (raw, final)))
 
 

@@ -38,6 +38,11 @@ Request = Mapping[str, Any]
 Payload = dict[str, Any]
 Then = Callable[[Session, Backend, Request], Session]
 FILES = ("csv", "path_csv", "json", "text", "link")
+# These ask no model, and may lead back to another one: both need not be in memory at once.
+BACK_AND_FORTH: dict[str, Callable[[Session], Session]] = {
+    "undo": Session.undo,
+    "redo": Session.redo,
+}
 READING = {*FILES, *LAB}  # change nothing, so no click waits for them
 MAX_NAME = 100  # characters of a branch's name
 
@@ -66,8 +71,6 @@ class Actions:
             "sample": lambda session, backend, data: session.sample(backend, joined=_joined(data)),
             "pick": _pick,
             "rewind": _rewind,
-            "undo": lambda session, backend, data: session.undo(),
-            "redo": lambda session, backend, data: session.redo(),
             "reset": lambda session, backend, data: session.reset(),
             "jump": _jump,
             "adopt": adopt,
@@ -118,6 +121,13 @@ class Actions:
             raise Refused("session_gone")
         if not isinstance(action, str):
             raise ParameterError("action", arguments.short(action), "an action of the page")
+        if action in BACK_AND_FORTH:
+            after = BACK_AND_FORTH[action](session)
+            away = self._away(after)
+            return (away, session) if away else self._show(after, asked, action)
+        away = self._away(session)
+        if away:
+            return away, session
         if action in self._steps:
             backend = self._models.get(session.now.model)
             return self._show(self._steps[action](session, backend, data), asked, action)
@@ -134,6 +144,12 @@ class Actions:
                 action: LAB[action](session, self._models.get(session.now.model), data)
             }, session
         raise ParameterError("action", arguments.short(action), "an action of the page")
+
+    def _away(self, session: Session) -> Payload | None:
+        """How far a session's model is that left memory for others; `None` if it is there."""
+        model = session.now.model
+        status = self._models.request(model)
+        return None if status.phase == "ready" else {"away": status_payload(model, status)}
 
     def _ask(
         self, session: Session | None, data: Request, asked: Asked

@@ -1,16 +1,20 @@
 """The named endpoints for scripts: JSON in, JSON out, exact errors."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from explorer.backends.base import (
+    AskerGone,
     Backend,
     BackendError,
     ContextTooLong,
     Models,
+    TooBusy,
+    check_asker,
     check_token_id,
 )
 from explorer.decoding.parameters import ParameterError
@@ -22,8 +26,10 @@ from explorer.session import (
     trace_prefix,
 )
 from explorer.ui import arguments
+from explorer.ui.payload import score_bounds
+from explorer.ui.workers import Workers
 from explorer.ui.zero_gpu import on_gpu
-from explorer.views.table import finite, other_row, table_rows
+from explorer.views.table import bounds_data, finite, other_row, reasons, table_rows
 from explorer.views.text import plain_text, printable
 
 MAX_TOP_N = 5000
@@ -70,7 +76,10 @@ class Api:
             "model": name,
             "prefix_ids": list(prefix),
             "entropy": distribution.entropy,
+            "entropy_bounds": list(distribution.entropy_bounds),
             "coverage": distribution.coverage,
+            "exact": trace.certainty.exact,
+            **({"because": reasons(trace)} if trace.certainty.because else {}),
             "kept": ranking.kept,
             "other": other_row(ranking),
             "rows": table_rows(candidates),
@@ -94,6 +103,7 @@ class Api:
         prefix = self._prefix(backend, prompt, messages, prefix_ids)
         tokens, raws, stop = [], [], "context_full"
         for drawn in continue_text(backend, prefix, steps, seed, count):
+            check_asker()
             token = _token(backend, drawn.token_id)
             tokens.append(
                 {
@@ -103,6 +113,8 @@ class Api:
                     "rank": drawn.rank,
                     "entropy": drawn.entropy,
                     "u": drawn.u,
+                    **bounds_data(drawn.bounds),
+                    **({"unsent": list(drawn.unsent)} if drawn.unsent[1] else {}),
                 }
             )
             raws.append(b"" if token["special"] else bytes.fromhex(token["bytes_hex"]))
@@ -143,6 +155,7 @@ class Api:
             "tokens": tokens,
             "perplexity": perplexity(scored),
             "bits_per_byte": bits_per_byte(backend, scored),
+            **score_bounds(backend, scored),
         }
 
     def _backend(self, model: Any) -> tuple[str, Backend]:
@@ -197,16 +210,42 @@ def named_errors(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             return endpoint(*args, **kwargs)
         except (BackendError, ParameterError) as error:
             raise gr.Error(str(error), print_exception=False) from error
+        except AskerGone as error:
+            raise gr.Error("the caller has left", print_exception=False) from error
 
     return answered
 
 
-def add_endpoints(models: Models) -> None:
+def while_wanted(workers: Workers, endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The endpoint in a thread, for as long as its caller waits.
+
+    Gradio can stop a generator between two yields, but would send each of them to the caller.
+    """
+    work = on_gpu(named_errors(endpoint))
+
+    @wraps(endpoint)
+    async def answered(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await workers.run(partial(work, *args, **kwargs), _caller_has_left())
+        except TooBusy as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return answered
+
+
+def _caller_has_left() -> Callable[[], bool]:
+    """Whether the connection that waits for this event of Gradio's queue was closed."""
+    blocks, event_id = LocalContext.blocks.get(), LocalContext.event_id.get()
+    event = blocks._queue.event_ids_to_events.get(event_id)
+    return lambda: event is not None and not event.alive
+
+
+def add_endpoints(models: Models, workers: Workers) -> None:
     """Register the endpoints with the surrounding `gr.Blocks`."""
     api = Api(models)
     for endpoint in (api.tokenize, api.next_tokens, api.generate, api.score):
         gr.api(
-            on_gpu(named_errors(endpoint)),
+            while_wanted(workers, endpoint),
             api_name=endpoint.__name__,
             api_description=endpoint.__doc__,
             concurrency_limit=4,

@@ -48,7 +48,7 @@ STYLES = ("theme.css", "layout.css", "parts.css", "lab.css", "tree.css", "ahead.
 class Page(gr.HTML):
     """The explorer; `act` answers its requests."""
 
-    def __init__(self, models: Models, act: Callable[[Any], Any]) -> None:
+    def __init__(self, models: Models, act: Callable[..., Any]) -> None:
         super().__init__(
             json.dumps(_setup(models)),
             html_template=_asset("page.html"),

@@ -1,11 +1,11 @@
 """A reading as the JSON that the page draws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from explorer.backends.base import Backend, LoadStatus, ModelChoice
+from explorer.backends.base import Backend, LoadStatus, ModelChoice, ScoredToken
 from explorer.decoding import chain_to_json, uniform
-from explorer.session import Reading, Session, bits_per_byte, bits_per_token, perplexity
+from explorer.session import Reading, Session, bits_per_byte, bits_per_token, perplexity, unlisted
 from explorer.ui.messages import error_facts
 from explorer.views.chart import chart_data
 from explorer.views.lab import TextOf, dials, dice, ledger_data, stages, tokens_in
@@ -109,10 +109,24 @@ def view_payload(
     }
 
 
+def score_bounds(backend: Backend, scored: Sequence[ScoredToken]) -> dict[str, float | None]:
+    """How well a model predicts a text: bounds where a server did not list each of its tokens."""
+    missing = unlisted(scored)
+    if not missing:
+        return {}
+    return {
+        "unlisted": missing,
+        "perplexity_at_least": perplexity(scored, at_least=True),
+        "bits_per_token_at_least": bits_per_token(scored, at_least=True),
+        "bits_per_byte_at_least": bits_per_byte(backend, scored, at_least=True),
+    }
+
+
 def _score(backend: Backend, session: Session) -> dict[str, float | None]:
     """How well the model predicts the whole text, prompt and continuation."""
     scored = backend.score(session.prefix)
     return {
+        **score_bounds(backend, scored),
         "perplexity": perplexity(scored),
         "bits_per_token": bits_per_token(scored),
         "bits_per_byte": bits_per_byte(backend, scored),

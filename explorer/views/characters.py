@@ -56,6 +56,7 @@ def characters_data(
             "others": _rest([piece.mass for piece in pieces[MOST_PIECES:]], reading.other_pieces),
         },
         "unknown": reading.unknown,
+        "unknown_final": reading.unknown_final,
         "passes": reading.passes,
     }
 

@@ -15,6 +15,8 @@ def token_table(candidates: tuple[Candidate, ...]) -> pd.DataFrame:
     """The next-token table as a data frame, one candidate a row."""
     columns = ["rank", "token_id", "text", "bytes_hex", "special", "logit"]
     columns += ["raw_probability", "probability", "cut_by"]
+    if any(candidate.ranked.bounds for candidate in candidates):
+        columns += ["probability_low", "probability_high"]
     return pd.DataFrame(table_rows(candidates), columns=columns)
 
 

@@ -71,6 +71,7 @@ def stages(trace: Trace, session: Session, text_of: TextOf) -> list[dict[str, An
 def ledger_data(trace: Trace, candidates: Sequence[Candidate]) -> dict[str, Any]:
     """A row for each candidate of the table, in its order, and a curve for each stage."""
     token_ids = [candidate.ranked.token_id for candidate in candidates]
+    certain = [stage.known is None or stage.known.certain for stage in trace.stages]
     return {
         "rows": [
             {
@@ -81,6 +82,7 @@ def ledger_data(trace: Trace, candidates: Sequence[Candidate]) -> dict[str, Any]
             for row in ledger(trace, token_ids)
         ],
         "curves": [_curve(stage) for stage in trace.stages],
+        **({} if all(certain) else {"certain": certain}),
     }
 
 
@@ -123,19 +125,24 @@ def dice(trace: Trace, u: float, text_of: TextOf) -> dict[str, Any]:
         "u": u,
         "segments": strip,
         "others": len(trace.final) - len(strip),
+        **({"unsent": list(trace.certainty.unsent)} if trace.certainty.unsent[1] else {}),
         **fallen(trace, u, text_of),
     }
 
 
 def fallen(trace: Trace, u: float, text_of: TextOf) -> dict[str, Any]:
-    """The token that u falls on, and its place among the survivors, from 1."""
+    """The token that u falls on, and its place among the survivors, from 1.
+
+    Its probability is its share of the strip: of what was sent, where a server sent not all.
+    """
     token_id = draw(trace, u)
     place = trace.final.place_of(token_id)
     assert place is not None, "a drawn token is a survivor"
+    shares = trace.final.probabilities
     return {
         "token_id": token_id,
         "text": text_of(token_id),
-        "probability": float(trace.final.probabilities[place]),
+        "probability": float(shares[place] / (shares.sum() if trace.final.rest > -math.inf else 1)),
         "place": place + 1,
     }
 

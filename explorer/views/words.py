@@ -30,7 +30,9 @@ def words_data(reading: WordReading, text_of: TextOf) -> dict[str, Any]:
 
 def _first(first: FirstToken, text_of: TextOf) -> dict[str, Any]:
     known = first.likelihood
+    above = {} if first.rank_above is None else {"rank_above": first.rank_above}
     return {
+        **above,
         "token_id": first.token_id,
         "text": text_of(first.token_id),
         "rank": first.rank,

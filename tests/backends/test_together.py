@@ -166,6 +166,19 @@ def test_a_click_does_not_wait_for_a_long_text(name: str, monkeypatch: pytest.Mo
     assert_right(name, backend, (*short, 9))
 
 
+def test_texts_that_wait_to_be_scored_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "SHARED_CHUNK", 3)
+    backend = tiny.backend("llama")
+    texts = [tuple(range(start, start + 9)) for start in (10, 100)]
+    with forwarded(backend) as counts, held_up(backend) as held:
+        scored = [held.come(backend.score, text) for text in texts]
+    for one in scored:
+        one.result(WAIT_S)
+    assert counts[0] == 3  # and not all nine
+    for text in texts:
+        assert_scored_right("llama", backend, text)
+
+
 def test_a_class_at_random_gets_what_one_alone_would(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "SHARED_CHUNK", 5)
     backend = tiny.backend("gemma3")

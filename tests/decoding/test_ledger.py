@@ -291,17 +291,17 @@ def test_no_tokens_no_rows() -> None:
     assert ledger(decode([1.0, 2.0], [TopK(1)]), np.array([], dtype=np.int64)) == ()
 
 
-def test_what_a_server_sent_is_measured_among_itself() -> None:
-    # 0.8 of the mass is known: raw as sent, after the first rule renormalised.
+def test_what_a_server_sent_is_measured_beside_what_it_did_not() -> None:
+    # 0.8 of the mass is known: 0.7 is reached by all three, of which one then is left.
     known = Distribution(np.array([7, 2, 4]), np.log([0.4, 0.24, 0.16]), 0.8, 10)
     trace = decode(known, [TopP(0.7), TopK(1)])
     seven, two, four = ledger(trace, np.array([7, 2, 4]))
-    assert seven.probabilities == pytest.approx((0.4, 0.625, 1))
-    assert two.probabilities == pytest.approx((0.24, 0.375, 0))
-    assert four.probabilities == pytest.approx((0.16, 0, 0))
-    assert (seven.cut_at, two.cut_at, four.cut_at) == (None, 1, 0)
+    assert seven.probabilities == pytest.approx((0.4, 0.5, 1))
+    assert two.probabilities == pytest.approx((0.24, 0.3, 0))
+    assert four.probabilities == pytest.approx((0.16, 0.2, 0))
+    assert (seven.cut_at, two.cut_at, four.cut_at) == (None, 1, 1)
     assert four.miss is not None
-    assert (four.miss.needed, four.miss.had) == pytest.approx((0.7, 0.8))
+    assert (four.miss.needed, four.miss.had) == (1, 3)
 
 
 def test_a_curve_near_the_top_has_every_rank() -> None:

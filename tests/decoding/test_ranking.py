@@ -113,10 +113,28 @@ def test_what_a_partial_distribution_does_not_know_is_in_the_rest() -> None:
     ranking = rank_candidates(decode(known, []), 10)
     assert [(row.rank, row.token_id) for row in ranking.rows] == [(1, 7), (2, 2), (3, 4)]
     assert [row.raw_probability for row in ranking.rows] == pytest.approx([0.4, 0.3, 0.1])
-    assert [row.probability for row in ranking.rows] == pytest.approx([0.5, 0.375, 0.125])
+    assert [row.probability for row in ranking.rows] == pytest.approx([0.4, 0.3, 0.1])
     assert ranking.other_count == 7
     assert ranking.other_raw_probability == pytest.approx(0.2)
+    assert ranking.other_probability == pytest.approx(0.2)
+    assert {row.bounds for row in ranking.rows} == {ranking.other_bounds} == {None}
     assert ranking.kept_raw_probability == pytest.approx(0.8)
+
+
+def test_a_final_probability_that_is_not_exact_comes_with_bounds() -> None:
+    known = Distribution(np.array([7, 2, 4]), np.log([0.4, 0.3, 0.1]), coverage=0.8, vocab_size=10)
+    ranking = rank_candidates(decode(known, [Temperature(2.0)]), 10)
+    roots = np.sqrt([0.4, 0.3, 0.1])
+    # Two tokens of 0.1 each are left at least, seven that share 0.2 evenly at most.
+    gathered, even = 2 * math.sqrt(0.1), 7 * math.sqrt(0.2 / 7)
+    for row, root in zip(ranking.rows, roots, strict=True):
+        assert row.bounds == pytest.approx(
+            (root / (roots.sum() + even), root / (roots.sum() + gathered))
+        )
+        assert row.bounds[0] < row.probability < row.bounds[1]
+    assert ranking.other_bounds == pytest.approx(
+        (gathered / (roots.sum() + gathered), even / (roots.sum() + even))
+    )
 
 
 def test_an_impossible_token_has_probability_0_and_is_not_called_cut() -> None:

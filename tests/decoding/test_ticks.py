@@ -247,4 +247,4 @@ def test_as_many_each_way_as_asked_for() -> None:
 
 def test_ticks_among_what_a_server_sent() -> None:
     known = Distribution(np.array([7, 2, 4]), np.log([0.4, 0.24, 0.16]), 0.8, 10)
-    assert shown(stage_of(known, TopP(0.6))) == [(0.5, 2, True), (0.8, 4, False)]
+    assert shown(stage_of(known, TopP(0.6))) == [(0.4, 2, True), (0.64, 4, False)]

@@ -131,6 +131,20 @@ def test_a_partial_distribution_has_no_entropy() -> None:
     assert (drawn.token_id, drawn.rank, drawn.entropy) == (2, 1, None)
     assert drawn.raw_probability == pytest.approx(0.6)
     assert drawn.probability == pytest.approx(1)
+    assert (drawn.bounds, drawn.unsent) == (None, (0.0, 0.0))
+
+
+def test_a_draw_among_what_a_server_sent_says_what_it_leaves_out() -> None:
+    server = ScriptedBackend(
+        [b"a", b"b", b"c", b"d"], {(A,): [0.2, 0.1, 0.6, 0.1]}, top_n=2, model_id="server"
+    )
+    pure = draw_next(server, (A,), (), 0, 1)
+    assert pure.probability == pytest.approx(pure.raw_probability)
+    assert (pure.bounds, pure.unsent) == (None, pytest.approx((0.2, 0.2)))
+    hot = draw_next(server, (A,), (Temperature(2.0),), 0, 1)
+    assert hot.bounds is not None
+    assert hot.bounds[0] <= hot.probability <= hot.bounds[1]
+    assert hot.unsent[0] < hot.unsent[1]
 
 
 def test_a_coin_is_thrown_for_the_draw_and_not_kept(backend: ScriptedBackend) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from explorer.backends import ScoredToken, ScriptedBackend
-from explorer.session import bits_per_byte, perplexity
+from explorer.session import bits_per_byte, bits_per_token, perplexity, unlisted
 
 FIRST = ScoredToken(0)
 
@@ -72,3 +72,13 @@ def test_both_from_a_scored_text() -> None:
     tokens = backend.score((0, 1, 0))
     assert perplexity(tokens) == pytest.approx(math.sqrt(8))
     assert bits_per_byte(backend, tokens) == pytest.approx(1.5)
+
+
+def test_a_token_that_a_server_did_not_list_leaves_a_bound(backend: ScriptedBackend) -> None:
+    text = [FIRST, scored(1, 1 / 4), ScoredToken(2)]
+    assert unlisted(text) == 1
+    assert perplexity(text) is bits_per_token(text) is bits_per_byte(backend, text) is None
+    assert perplexity(text, at_least=True) == pytest.approx(2)
+    assert bits_per_token(text, at_least=True) == pytest.approx(1)
+    assert bits_per_byte(backend, text, at_least=True) == pytest.approx(2 / 4)
+    assert perplexity([FIRST, ScoredToken(2)], at_least=True) is None

@@ -291,11 +291,13 @@ def test_what_a_server_did_not_send_is_unknown() -> None:
     reading = read_word(backend, (0,), (), 1, "ab", **FULL)
     assert reading.canonical == (2,)
     assert reading.canonical_likelihood is None
-    assert reading.first == FirstToken(2, None, None, None)
-    assert pair(reading.spelled) == close((0.5 * 0.3, 0.625 * 0.375))
-    assert pair(reading.unexplored) == close((0.2 + 0.5 * 0.2, 0))
+    assert reading.first == FirstToken(2, None, None, None, 2)
+    assert pair(reading.spelled) == close((0.5 * 0.3, 0.5 * 0.3))
+    assert pair(reading.unexplored) == close((0.2 + 0.5 * 0.2, 0.2 + 0.5 * 0.2))
     known = read_word(backend, (0,), (), 1, "b")
-    assert pair(known.canonical_likelihood) == close((0.3, 0.375))
+    assert pair(known.canonical_likelihood) == close((0.3, 0.3))
+    cut = read_word(backend, (0,), (TopK(1),), 1, "b", **FULL)
+    assert pair(cut.spelled) == close((0.3, 0))
 
 
 @pytest.mark.parametrize("chain", CHAINS)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from explorer.backends import ScriptedBackend
 from explorer.backends.base import Backend, LoadPhase, LoadStatus, ModelChoice, ModelUnavailable
 from explorer.session import Session
 from explorer.ui.store import SessionStore
@@ -20,7 +19,7 @@ class FakeModels:
     default = "small"
     public = False
 
-    def __init__(self, **backends: ScriptedBackend) -> None:
+    def __init__(self, **backends: Any) -> None:
         self.backends = backends
         self.phase: LoadPhase = "ready"
 

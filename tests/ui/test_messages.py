@@ -19,7 +19,7 @@ from explorer.backends.base import (
     ModelUnavailable,
     RemoteFailed,
 )
-from explorer.decoding import STEPS, Fit, ParameterError, parameters
+from explorer.decoding import STEPS, Fit, ParameterError, Reason, parameters
 from explorer.decoding.measure import Keeps, Quantity
 from explorer.session.cover import Ending
 from explorer.session.reading import Stop
@@ -128,6 +128,7 @@ def built_keys() -> set[str]:
     built |= {f"colour_{name}" for name in colours()}
     built |= {f"way_{how}" for how in get_args(How)}
     built |= {f"allowed_{kind}" for kind in limits()}
+    built |= {f"because_{reason}" for reason in get_args(Reason)}
     kinds = ("beam", "cover", "side")  # of a look-ahead
     built |= {f"ahead_about_{kind}" for kind in kinds}
     built |= {f"ahead_says_{ending}" for ending in (*get_args(Ending), "covering")}
@@ -141,6 +142,7 @@ LABELS_ONLY = {"dial_of", "dial_chart_label", "dial_point"}  # of the cockpit: n
 PREFIXES = {
     "strategy_": "strategies",
     "step_": "steps",
+    "because_": "reasons",
     "about_": "steps",
     "ahead_about_": "look-ahead kinds",
     "ahead_says_": "endings",

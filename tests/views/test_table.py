@@ -11,6 +11,8 @@ from explorer.decoding import Distribution, RankedToken, Temperature, TopK, deco
 from explorer.session import Candidate, Prompt, Session, read
 from explorer.views import chart_data, summary, table_rows
 from explorer.views.chart import MAX_BARS
+from explorer.views.files import table_csv
+from explorer.views.lab import dice, ledger_data
 from explorer.views.table import completions, finite, other_row
 
 
@@ -116,6 +118,43 @@ def test_the_summary_of_a_partial_distribution_leaves_the_entropy_open() -> None
     shown = summary(trace, rank_candidates(trace, 5))
     assert (shown["raw_entropy"], shown["coverage"], shown["vocab_size"]) == (None, 0.8, 10)
     assert shown["mass"] == pytest.approx(0.8)
+    partial = shown["partial"]
+    assert (partial["sent"], partial["exact"]) == (2, True)
+    assert partial["unsent"] == pytest.approx([0.2, 0.2])
+    assert partial["raw_entropy"] == pytest.approx(partial["entropy"])
+    low, high = partial["raw_entropy"]
+    # One other token of 0.2, or eight that share it.
+    least = -sum(p * math.log2(p) for p in (0.6, 0.2, 0.2))
+    assert (low, high - low) == pytest.approx((least, 0.2 * math.log2(8)))
+    assert "because" not in shown
+
+
+def test_the_summary_says_why_a_final_probability_is_not_exact() -> None:
+    known = Distribution(np.array([7, 2]), np.log([0.6, 0.2]), coverage=0.8)
+    trace = decode(known, [TopK(0), Temperature(2.0)])
+    ranking = rank_candidates(trace, 5)
+    shown = summary(trace, ranking)
+    assert shown["because"] == [{"number": 1, "step": "temperature", "reason": "tail_weight"}]
+    assert shown["entropy"] is None and shown["partial"]["entropy"][1] is None
+    other = other_row(ranking)
+    assert 0 < other["probability_low"] <= other["probability"] < other["probability_high"] == 1
+
+
+def test_the_rows_of_what_is_not_exact_have_bounds() -> None:
+    backend = ScriptedBackend([b"a", b"b", b"c", b"d"], {(0,): [0.5, 0.3, 0.1, 0.1]}, top_n=2)
+    session = Session.start("m", backend, Prompt("a"), (Temperature(0.5),))
+    reading = read(session, backend, 5)
+    for row in table_rows(reading.candidates):
+        assert row["probability_low"] <= row["probability"] <= row["probability_high"]
+    assert "probability_low" in table_csv(reading.candidates).splitlines()[0]
+    data = chart_data(reading.candidates, reading.ranking.kept)
+    assert data["bounds"] == [candidate.ranked.bounds for candidate in reading.candidates]
+    data = ledger_data(reading.trace, reading.candidates)
+    assert data["certain"] == [False]
+    strip = dice(reading.trace, 0.5, str)
+    assert strip["segments"][-1]["high"] == pytest.approx(1)
+    assert strip["probability"] == pytest.approx(25 / 34)
+    assert 0 < strip["unsent"][0] <= strip["unsent"][1] < 1
 
 
 def test_the_table_of_a_session() -> None:

@@ -57,3 +57,9 @@ def test_what_is_not_there_and_what_is_unknown() -> None:
     )
     first = words_data(kept_back, text_of)["first"]
     assert (first["rank"], first["raw"], first["final"], first["cut_by"]) == (None,) * 4
+
+
+def test_a_first_token_that_a_server_did_not_send_stands_below_those_it_sent() -> None:
+    server = ScriptedBackend([b"a", b"b", b"c"], {(0,): [0.5, 0.3, 0.2]}, top_n=2)
+    first = words_data(read_word(server, (0,), (), 1, "c"), str)["first"]
+    assert (first["rank"], first["rank_above"], first["raw"]) == (None, 2, None)

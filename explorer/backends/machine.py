@@ -1,0 +1,34 @@
+"""The memory of this machine: how much there is, how much is free, and giving some back."""
+
+import ctypes
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+# A container's limit, by version of Linux' control groups; the machine around it may have more.
+_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def total_memory() -> int:
+    """Bytes of memory that this process may use."""
+    total = int(psutil.virtual_memory().total)
+    for path in _LIMITS:
+        with suppress(OSError, ValueError):  # not there, or "max"
+            total = min(total, int(path.read_text()))
+    return total
+
+
+def free_memory() -> int:
+    return int(psutil.virtual_memory().available)
+
+
+def give_back() -> None:
+    """Return to the system what the C library keeps of freed memory for later."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library other than GNU's
+            ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,72 @@
+"""Threads in which requests are answered: so many at once, and for nobody who has left.
+
+Gradio would run them in forty threads that its files are read in, too; the forty-first waits
+without a word. Here there are more threads than may wait for a model, and no line for them.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from explorer.backends.base import Asker, TooBusy, asked_by
+
+MAX_OPEN = 256  # more than may wait for a model, so that most are told by the model's own line
+
+Answer = TypeVar("Answer")
+
+
+class Workers:
+    """Runs each request in a thread of its own; `TooBusy` where there is none left."""
+
+    def __init__(self, limit: int = MAX_OPEN) -> None:
+        self._limit = limit
+        self._open = 0
+        self._counting = threading.Lock()
+        self._threads = ThreadPoolExecutor(limit, "request")
+
+    async def run(
+        self, work: Callable[[], Answer], has_left: Callable[[], bool] | None = None
+    ) -> Answer:
+        """The answer of `work`, which ends early once `has_left` or once this is cancelled."""
+        with self._counting:
+            if self._open >= self._limit:
+                raise TooBusy(waiting=self._open, limit=self._limit)
+            self._open += 1
+        cancelled = threading.Event()
+        asker = Asker(lambda: cancelled.is_set() or (has_left is not None and has_left()))
+
+        def answer() -> Answer:
+            with asked_by(asker):
+                return work()
+
+        future = self._threads.submit(copy_context().run, answer)
+        future.add_done_callback(self._close)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            cancelled.set()
+
+    def _close(self, _: Any) -> None:
+        with self._counting:
+            self._open -= 1
+
+    async def run_for(self, request: gr.Request, work: Callable[[], Answer]) -> Answer:
+        """The same for an HTTP request, for as long as its connection is open."""
+        closed = threading.Event()
+        watching = asyncio.create_task(_watch(request, closed))
+        try:
+            return await self.run(work, closed.is_set)
+        finally:
+            watching.cancel()
+
+
+async def _watch(request: Any, closed: threading.Event) -> None:
+    """The body has been read, so all that still comes is that the connection was closed."""
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+    closed.set()
