@@ -29,7 +29,7 @@ PARTS = ("decoding", "step", "ahead", "llama_cpp", "click", "tree", "start")
 
 
 def fresh(backend: LocalBackend) -> LocalBackend:
-    return LocalBackend(backend.model, backend._tokenizer, backend.info, PrefixMemory(2**31))
+    return LocalBackend(backend.model, backend.tokenizer, backend.info, PrefixMemory(2**31))
 
 
 def unseen_tokens() -> Iterator[int]:

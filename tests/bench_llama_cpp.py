@@ -63,7 +63,7 @@ def _pairs(
     loaded: LocalBackend, process: "subprocess.Popen[str]", prefix: tuple[int, ...], n: int
 ) -> list[tuple[float, float]]:
     """Milliseconds of a step, ours and llama.cpp's, in turn."""
-    backend = LocalBackend(loaded.model, loaded._tokenizer, loaded.info, PrefixMemory(2**31))
+    backend = LocalBackend(loaded.model, loaded.tokenizer, loaded.info, PrefixMemory(2**31))
     backend.next_distribution(prefix)
     pairs = []
     for token_id in range(1000, 1000 + n + 1):

@@ -17,7 +17,7 @@ Prefix = tuple[int, ...]
 
 
 def _fresh(backend: LocalBackend) -> LocalBackend:
-    return LocalBackend(backend.model, backend._tokenizer, backend.info, PrefixMemory(2**31))
+    return LocalBackend(backend.model, backend.tokenizer, backend.info, PrefixMemory(2**31))
 
 
 def _random_text(length: int) -> Prefix:

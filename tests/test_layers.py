@@ -36,6 +36,7 @@ THIRD_PARTY = {
         "openai",
         "psutil",
         "safetensors",
+        "tiktoken",
         "tokenizers",
         "torch",
         "transformers",

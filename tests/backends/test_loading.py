@@ -17,7 +17,7 @@ from huggingface_hub import errors
 from explorer.backends import LocalModels, loading, local
 from explorer.backends.base import LoadStatus, ModelUnavailable
 from explorer.backends.catalogue import CATALOGUE, DEFAULT_MODEL
-from explorer.backends.loading import _why_not
+from explorer.backends.loading import why_not
 from tests.backends import tiny
 
 Memory = namedtuple("Memory", "available")
@@ -363,7 +363,7 @@ def test_errors_of_the_hub_go_by_their_kind(kind: type[Exception], code: str, ch
         outer.__cause__ = middle if chained == "raise from" else None
         outer.__context__ = middle
         middle.__context__ = error
-    reason = _why_not("a/b", outer)
+    reason = why_not("a/b", outer)
     assert reason.code == code
     assert reason.facts["model"] == "a/b"
     assert "\n" not in str(reason)
@@ -388,7 +388,7 @@ def test_errors_of_the_hub_go_by_their_kind(kind: type[Exception], code: str, ch
     ],
 )
 def test_other_errors_go_by_their_kind(error: Exception, code: str) -> None:
-    reason = _why_not("a/b", error)
+    reason = why_not("a/b", error)
     assert reason.code == code
     assert str(reason).strip()
 

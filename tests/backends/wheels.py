@@ -141,7 +141,7 @@ def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(entry: CatalogueEntry, work: Path, gguf: Path, report: weights.Report) -> None:
         gguf.write_bytes(GGUF)
 
-    monkeypatch.setattr(weights, "_fetch", fetch)
+    monkeypatch.setattr(weights, "fetch_gguf", fetch)
 
 
 def no_subprocess(monkeypatch: pytest.MonkeyPatch) -> None:

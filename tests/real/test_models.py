@@ -24,7 +24,7 @@ PROMPTS = {"smollm2": "The capital of France is", "gemma3": ODA}
 
 def fresh(backend: LocalBackend) -> LocalBackend:
     """The same weights with nothing remembered."""
-    return LocalBackend(backend.model, backend._tokenizer, backend.info, PrefixMemory(2**30))
+    return LocalBackend(backend.model, backend.tokenizer, backend.info, PrefixMemory(2**30))
 
 
 def full_pass(backend: LocalBackend, prefix: tuple[int, ...]) -> np.ndarray:

@@ -17,6 +17,7 @@ from explorer.backends.base import (
     GrammarRefused,
     LoadPhase,
     ModelUnavailable,
+    RemoteFailed,
 )
 from explorer.decoding import STEPS, Fit, ParameterError, Reason, parameters
 from explorer.decoding.measure import Keeps, Quantity
@@ -44,7 +45,9 @@ def codes() -> set[str]:
         if issubclass(kind, BackendError)
     }
     reasons = {f"model_{reason}" for reason in get_args(base.Reason)}
-    return reasons | {kind.code for kind in kinds - {BackendError, ModelUnavailable}}
+    reasons |= {f"remote_{reason}" for reason in get_args(base.RemoteReason)}
+    named = kinds - {BackendError, ModelUnavailable, RemoteFailed}
+    return reasons | {kind.code for kind in named}
 
 
 def calls(script: str) -> list[str]:
@@ -260,10 +263,11 @@ def test_a_text_fills_in_the_values_that_the_scripts_give_it() -> None:
             assert placeholders(EN[key]) <= names, key
 
 
-def reasons(argument: ast.expr) -> list[str]:
-    """The codes of a `ModelUnavailable`: the one it is made with, or all it may be made with."""
+def reasons(kind: type[BackendError], argument: ast.expr) -> list[str]:
+    """The codes of an error with reasons: the one it is made with, or all it may be made with."""
     if isinstance(argument, ast.Constant):
-        return [f"model_{argument.value}"]
+        return [f"{'remote' if kind is RemoteFailed else 'model'}_{argument.value}"]
+    assert kind is ModelUnavailable
     return ["model_not_loadable", *(f"model_{reason}" for reason, _ in loading._CAUSES)]
 
 
@@ -279,7 +283,8 @@ def values_given() -> list[tuple[str, str, set[str]]]:
                 continue
             if kind in (ContextTooLong, GrammarRefused):  # which name their values themselves
                 continue
-            codes = [kind.code] if kind is not ModelUnavailable else reasons(node.args[0])
+            several = kind in (ModelUnavailable, RemoteFailed)
+            codes = reasons(kind, node.args[0]) if several else [kind.code]
             given = {keyword.arg for keyword in node.keywords if keyword.arg}
             found += [(f"{path.name}:{code}", code, given) for code in codes]
     return found

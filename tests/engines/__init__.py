@@ -1,0 +1,1 @@
+"""Real engines in virtual environments of their own, compared with the local backend."""
