@@ -20,6 +20,7 @@ from explorer.backends import (  # noqa: E402
     default_models_dir,
 )
 from explorer.backends.catalogue import CATALOGUE, DEFAULT_MODEL  # noqa: E402
+from explorer.backends.machine import use_few_heaps  # noqa: E402
 
 
 def settings(arguments: list[str]) -> argparse.Namespace:
@@ -114,6 +115,7 @@ def models_of(chosen: argparse.Namespace) -> Models:
     return RemoteModels(server, local, default=chosen.model, budget_bytes=budget_bytes)
 
 
+use_few_heaps()
 chosen = settings(sys.argv[1:] if __name__ == "__main__" else [])
 try:
     models = models_of(chosen)

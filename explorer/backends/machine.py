@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+M_ARENA_MAX = -8  # of malloc.h
+
 # A container's limit, by version of Linux' control groups; the machine around it may have more.
 _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -25,6 +27,17 @@ def total_memory() -> int:
 
 def free_memory() -> int:
     return int(psutil.virtual_memory().available)
+
+
+def use_few_heaps() -> None:
+    """Let threads share two heaps.
+
+    GNU's C library makes up to eight for each core, and what one thread frees in its own, a
+    KV cache say, no other can use. Only before there are threads does this have an effect.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library other than GNU's
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def give_back() -> None:
