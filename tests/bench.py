@@ -23,7 +23,7 @@ from tests.bench_look_ahead import bench_look_ahead
 from tests.bench_start import bench_start
 from tests.browser.bench_click import bench_click
 from tests.browser.bench_tree import bench_tree
-from tests.timing import compare, table, timed
+from tests.timing import compare, computed, table, timed
 
 PARTS = ("decoding", "step", "ahead", "llama_cpp", "click", "tree", "start")
 
@@ -43,9 +43,8 @@ def bench_step(name: str, loaded: LocalBackend, length: int, n: int) -> None:
     tokens = unseen_tokens()
     backend.next_distribution(prefix)
     model = backend.model
-    with torch.inference_mode():
-        cache = new_cache(model.config)
-        model(torch.tensor([prefix]), past_key_values=cache, use_cache=True)
+    cache = new_cache(model.config)
+    computed(lambda: model(torch.tensor([prefix]), past_key_values=cache, use_cache=True))
 
     def step() -> float:
         longer = (*prefix, next(tokens))
@@ -53,13 +52,11 @@ def bench_step(name: str, loaded: LocalBackend, length: int, n: int) -> None:
 
     def bare() -> float:
         past, next_id = fork(cache, length), torch.tensor([[next(tokens)]])
-        with torch.inference_mode():
-            return timed(lambda: model(next_id, past_key_values=past))
+        return computed(lambda: model(next_id, past_key_values=past))
 
     def whole(**options: object) -> float:
         ids = torch.tensor([(*prefix, next(tokens))])
-        with torch.inference_mode():
-            return timed(lambda: model(ids, **options))
+        return computed(lambda: model(ids, **options))
 
     def last_only() -> float:
         return whole(use_cache=False, logits_to_keep=1)
@@ -76,14 +73,13 @@ def bench_step(name: str, loaded: LocalBackend, length: int, n: int) -> None:
 
     def eager() -> float:
         past, next_id = fork(cache, length), torch.tensor([[next(tokens)]])
-        with torch.inference_mode():
-            return timed(lambda: as_loaded(next_id, past_key_values=past))
+        return computed(lambda: as_loaded(next_id, past_key_values=past))
 
     matrices = [matrix.detach().flatten() for matrix in model.parameters()]
     room = torch.empty(max(map(len, matrices)))
 
     def weights() -> float:
-        return timed(lambda: [room[: len(matrix)].copy_(matrix) for matrix in matrices])
+        return computed(lambda: [room[: len(matrix)].copy_(matrix) for matrix in matrices])
 
     compare(
         f"{name}: the model's own step after {length} tokens",

@@ -7,7 +7,7 @@ from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.local import LocalBackend
 from explorer.backends.prefix_memory import PrefixMemory
 from explorer.session import BeamSearch, run
-from tests.timing import compare, timed
+from tests.timing import compare, computed, timed
 
 WIDTH, DEPTH = 8, 10
 PROMPT_TOKENS = 32
@@ -31,9 +31,8 @@ def bench_beam(name: str, loaded: LocalBackend, n: int) -> None:
     *_, found = run(search, _fresh(loaded))
     paths = [path.token_ids for path in found.paths()]
     model = loaded.model
-    with torch.inference_mode():
-        cache = new_cache(model.config)
-        model(torch.tensor([prefix]), past_key_values=cache, use_cache=True)
+    cache = new_cache(model.config)
+    computed(lambda: model(torch.tensor([prefix]), past_key_values=cache, use_cache=True))
 
     def warm() -> LocalBackend:
         backend = _fresh(loaded)
@@ -57,13 +56,12 @@ def bench_beam(name: str, loaded: LocalBackend, n: int) -> None:
 
     def bare() -> float:
         def walk() -> None:
-            with torch.inference_mode():
-                for path in paths:
-                    past = fork(cache, len(prefix))
-                    for token_id in path:
-                        model(torch.tensor([[token_id]]), past_key_values=past)
+            for path in paths:
+                past = fork(cache, len(prefix))
+                for token_id in path:
+                    model(torch.tensor([[token_id]]), past_key_values=past)
 
-        return timed(walk)
+        return computed(walk)
 
     title = f"{name}: beam search of width {WIDTH} and depth {DEPTH}"
     target = "at most a third of the time"

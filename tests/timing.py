@@ -9,6 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from explorer.backends.model_thread import on_model_thread
+
 SECONDS = Callable[[], float]
 PACKAGES = ("torch", "transformers", "gradio", "numpy")
 
@@ -42,6 +46,16 @@ def timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def computed(work: Callable[[], object]) -> float:
+    """The same on the thread that models compute on: a second one would slow down both."""
+
+    def compute() -> float:
+        with torch.inference_mode():
+            return timed(work)
+
+    return on_model_thread(compute)
 
 
 def compare(name: str, ours: SECONDS, baseline: SECONDS, against: str, target: str, n: int) -> None:
