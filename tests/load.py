@@ -37,14 +37,14 @@ class Client:
 
     def __init__(self, url: str, component_id: int) -> None:
         self._http = httpx.Client(base_url=url, timeout=120)
-        self._component_id, self._key = component_id, str(uuid.uuid4())
+        self._component_id, self.key = component_id, str(uuid.uuid4())
 
     def act(self, action: str, **more: Any) -> dict[str, Any]:
         body = {
-            "session_hash": self._key,
+            "session_hash": self.key,
             "component_id": self._component_id,
             "fn_name": "act",
-            "data": {"action": action, "key": self._key, **more},
+            "data": {"action": action, "key": self.key, **more},
         }
         answer = json.loads(self._http.post("gradio_api/component_server", json=body).json())
         assert "ok" in answer, answer

@@ -4,7 +4,7 @@ let asking = 0; // the number of the latest question: an older one that still wa
 
 function buildModels() {
   const options = setup.models.map(choice => {
-    const option = make('option', '', `${choice.title} · ${choice.languages.join(' ')}${choice.needs_hub ? ' · Hub' : ''}`);
+    const option = make('option', '', [choice.title, choice.languages.join(' '), choice.needs_hub ? 'Hub' : ''].filter(Boolean).join(' · '));
     option.value = choice.name;
     return option;
   });
