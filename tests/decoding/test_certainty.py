@@ -383,3 +383,21 @@ def test_knowledge_without_a_token_that_was_sent() -> None:
     assert len(none.token_ids) == 0 and not none.leader.any()
     assert none.entropy() == (0.0, math.log(6))
     assert none.tail_probability == 1.0
+
+
+def test_a_whole_distribution_leaves_nothing_open() -> None:
+    whole = Distribution.from_logits(np.log([0.5, 0.3, 0.2]))
+    assert whole.tail.gone
+    assert whole.entropy_bounds == (whole.entropy, whole.entropy)
+
+
+def test_a_cut_by_rank_that_has_room_for_all_cuts_none() -> None:
+    whole = Distribution.from_logits(np.log([0.4, 0.3, 0.2, 0.1]))
+    trace = decode(sent(whole, 2, size_known=True), [TopK(4)])
+    assert trace.certainty.exact
+    assert trace.probabilities[:2].tolist() == pytest.approx([0.4, 0.3])
+
+
+def test_taking_tokens_from_a_tail_of_unknown_weight() -> None:
+    unsure = Tail(5, math.log(0.2), -math.inf, math.log(0.4))
+    assert unsure.less(2, gone=True) == Tail(3, math.log(0.2), -math.inf, math.log(0.4))
