@@ -202,8 +202,11 @@ def test_who_asked_for_a_model_gets_it_before_it_may_leave(
     monkeypatch.setattr(residents, "FRESH_S", 1.0)
     models, (a, b, _) = make(room=1), folders
     models.request(a)
-    models.request(b)  # its load begins as soon as the other one's ends
     deadline = time.monotonic() + WAIT_S
+    while models.status(a).phase == "waiting":
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    models.request(b)  # its load begins as soon as the other one's ends
     seen = set()
     while models.status(b).phase != "ready":
         seen.add(models.status(a).phase)

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -183,6 +183,12 @@ def test_a_full_queue_of_the_endpoints_is_a_named_error(app: App, until: Until) 
     assert client.predict(prompt=PROMPT, max_tokens=2, api_name="/generate")["tokens"]
 
 
+def in_a_loop_of_its_own(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Not in this thread: where a browser was tested before, Playwright's loop runs in it."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(scene())).result()
+
+
 def test_more_requests_than_threads_are_refused_not_kept_waiting() -> None:
     workers, go = Workers(2), threading.Event()
 
@@ -196,7 +202,7 @@ def test_more_requests_than_threads_are_refused_not_kept_waiting() -> None:
         await asyncio.gather(*busy)
         assert await workers.run(lambda: 1) == 1
 
-    asyncio.run(scene())
+    in_a_loop_of_its_own(scene)
 
 
 def test_a_cancelled_request_tells_its_thread() -> None:
@@ -222,5 +228,5 @@ def test_a_cancelled_request_tells_its_thread() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(scene())
+    in_a_loop_of_its_own(scene)
     assert ended.wait(5)
