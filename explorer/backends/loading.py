@@ -231,6 +231,7 @@ class LocalModels:
             with self._lock:
                 fits = self._staying() + still_here + needed <= room
             if not fits:
+                # Nothing tells when the last one drops a model. Only the loading thread waits.
                 time.sleep(POLL_S)
         give_back()
 

@@ -79,7 +79,7 @@ class Server:
                 pause = wait * random.uniform(0.5, 1.0)
                 if attempt == ATTEMPTS or pause > patience:
                     raise self._disconnected(error, attempt) from None
-            time.sleep(pause)
+            time.sleep(pause)  # in the asker's own thread, and within `patience_s` in all
             patience -= pause
             wait *= 2
         raise AssertionError("the last attempt returns or raises")
