@@ -13,9 +13,11 @@ function drawCockpit(table) {
     [dials.step === 'mirostat_v1' ? 'dial_k' : 'dial_cut', dials.step === 'mirostat_v1' ? grouped(dials.cut) : 'p ≥ ' + quantityText('probability', dials.cut)],
     ['dial_kept', t('dial_of', { kept: grouped(dials.kept), of: grouped(dials.of) })],
   ];
+  const rough = dials.estimate ? '≈ ' : '';
+  el['dial-estimate'].hidden = !dials.estimate;
   el.dials.replaceChildren(...readings.map(([key, value]) => {
     const box = make('div', 'dial');
-    box.append(make('dt', '', t(key)), make('dd', '', value));
+    box.append(make('dt', '', t(key)), make('dd', '', key === 'dial_tau' || value === unknown || (key === 'dial_mu' && !last) ? value : rough + value));
     box.title = t(key + '_title');
     return box;
   }));

@@ -53,12 +53,12 @@ function showTicks(parts, stage) {
       return mark;
     });
     shown.ticks.replaceChildren(...marks);
-    const current = Number(shown.number.value);
+    const current = Number(shown.number.value), rough = stage?.estimate ? '≈ ' : '';
     const nearest = kept => found.filter(tick => tick.kept === kept).sort((a, b) => Math.abs(a.value - current) - Math.abs(b.value - current))[0];
     const buttons = [nearest(true), nearest(false)].filter(Boolean).sort((a, b) => a.value - b.value).map(tick => {
-      const button = make('button', 'tick ' + (tick.kept ? 'goes' : 'comes'), t(tick.kept ? 'tick_goes' : 'tick_comes', { value: formatter('tick-value', { maximumSignificantDigits: 4 }).format(tick.past), token: tick.text }));
+      const button = make('button', 'tick ' + (tick.kept ? 'goes' : 'comes'), rough + t(tick.kept ? 'tick_goes' : 'tick_comes', { value: formatter('tick-value', { maximumSignificantDigits: 4 }).format(tick.past), token: tick.text }));
       button.type = 'button';
-      button.title = t(tick.kept ? 'tick_goes_title' : 'tick_comes_title', { value: String(tick.value), token: tick.text });
+      button.title = t(tick.kept ? 'tick_goes_title' : 'tick_comes_title', { value: String(tick.value), token: tick.text }) + (rough ? ' ' + t('estimate') : '');
       button.addEventListener('click', () => shown.set(tick.past));
       return button;
     });

@@ -22,7 +22,7 @@ function quantityText(quantity, value) {
   if (quantity === 'surprisal') return t('part_bits', { bits: decimals(value, 2) });
   return value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(1) : formatter('measured', { maximumSignificantDigits: 3 }).format(value);
 }
-const missText = miss => t('miss_' + miss.keeps, { quantity: t('quantity_' + miss.quantity), needed: quantityText(miss.quantity, miss.needed), had: quantityText(miss.quantity, miss.had) });
+const missText = miss => (miss.estimate ? '≈ ' : '') + t('miss_' + miss.keeps, { quantity: t('quantity_' + miss.quantity), needed: quantityText(miss.quantity, miss.needed), had: quantityText(miss.quantity, miss.had) });
 
 function drawLedger(table) {
   showView();
@@ -71,8 +71,8 @@ function curveChart(curve, name) {
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   svg.setAttribute('role', 'img');
   svg.setAttribute('class', 'curve-chart');
-  svg.setAttribute('aria-label', t('curve_label', { rule: name, quantity: t('quantity_' + curve.quantity), line: quantityText(curve.quantity, curve.line), kept: grouped(curve.kept) }));
-  shape(svg, 'title', {}, t('curve_label', { rule: name, quantity: t('quantity_' + curve.quantity), line: quantityText(curve.quantity, curve.line), kept: grouped(curve.kept) }));
+  svg.setAttribute('aria-label', t('curve_label', { rule: name, quantity: t('quantity_' + curve.quantity), line: quantityText(curve.quantity, curve.line), kept: grouped(curve.kept) }) + (curve.estimate ? ' ' + t('estimate') : ''));
+  shape(svg, 'title', {}, svg.getAttribute('aria-label'));
   const known = curve.values.filter(value => value !== null);
   const all = curve.line === null ? known : [...known, curve.line];
   const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
@@ -158,6 +158,7 @@ function alternativeNode(found) {
   const apply = make('button', '', t('change_apply'));
   apply.type = 'button';
   apply.addEventListener('click', () => { el['menu-dialog'].close(); chosen = null; setRules(rulesOfChain(found.chain)); });
+  if (found.estimate) box.append(make('p', 'hint', t('estimate')));
   box.append(list, apply);
   return box;
 }

@@ -95,7 +95,7 @@ function describe(chip) {
     if (chip.parts.length > 1) lines.push([part.text, '']);
     lines.push([t('part_id'), String(part.token_id)]);
     lines.push([t('part_bytes'), (part.bytes_hex.match(/../g) ?? [unknown]).join(' ').toUpperCase()]);
-    lines.push([t('part_rank'), part.rank !== null ? grouped(part.rank) : part.position > 0 ? t('not_sent') : unknown]);
+    lines.push([t('part_rank'), part.rank !== null ? grouped(part.rank) : part.rank_beyond ? t('rank_beyond', { count: grouped(part.rank_beyond) }) : part.position > 0 ? t('not_asked') : unknown]);
     lines.push([t('part_probability'), probability(part.probability)]);
     lines.push([t('part_surprisal'), t('part_bits', { bits: bits(part.surprisal) })]);
     lines.push([t('part_entropy'), part.entropy === null ? unknown : t('part_bits', { bits: bits(part.entropy) })]);

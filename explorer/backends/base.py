@@ -107,6 +107,7 @@ class ScoredToken:
     logprob: float | None = None  # natural logarithm of the raw probability
     rank: int | None = None  # 1 is the most probable
     entropy: float | None = None  # of the raw distribution before this token, in nats
+    rank_beyond: int | None = None  # where a server sent this many, and none was the token
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ def score_from(distribution: Distribution, token_id: int) -> ScoredToken:
     """Score one token against the distribution that preceded it."""
     rank = distribution.rank_of(token_id)
     if rank is None:
-        return ScoredToken(token_id, entropy=distribution.entropy)
+        beyond = len(distribution.token_ids)
+        return ScoredToken(token_id, entropy=distribution.entropy, rank_beyond=beyond)
     logits = distribution.logits
     best = math.log(float(distribution.probabilities[0]))
     return ScoredToken(

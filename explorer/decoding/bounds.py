@@ -40,15 +40,20 @@ FAR = 1e200  # a logit that a temperature divides to beyond this
 
 
 def follow(
-    known: Knowledge, step: Step, context: Sequence[int], kept: Candidates
+    known: Knowledge, step: Step, context: Sequence[int], before: Candidates, kept: Candidates
 ) -> tuple[Knowledge, Candidates]:
     """What is certain after a step, and what it left beside the rest, of one possible weight.
 
-    `kept` is what the step made of the tokens that were sent.
+    `kept` is what the step made of `before`, the tokens that were sent. Where it guessed at the
+    others and cut a token that certainly stays, that one is put back.
     """
     if known.settled:
         return known.only(kept), kept
     now = after(known, step, context, kept)
+    lost = np.setdiff1d(now.token_ids[now.must], kept.token_ids)
+    if len(lost) and np.isin(lost, before.token_ids).any():
+        stays = np.concatenate((kept.token_ids, lost))
+        kept = before.where(np.isin(before.token_ids, stays))
     best = now.low[now.token_ids == kept.token_ids[0]]
     rest = float(now.tail.point - best[0]) if len(best) and np.isfinite(best[0]) else -math.inf
     return now, kept.with_rest(min(rest, 700.0))
@@ -81,6 +86,8 @@ def after(known: Knowledge, step: Step, context: Sequence[int], kept: Candidates
         case MirostatV2():
             line = 2.0 if step.current_mu < 0 else 2.0**-step.current_mu
             return cut_below(known, line, line)
+        case MirostatV1() if known.vocab_size is None:  # which its k is made of
+            return known.any_cut(best_stays=True)
         case MirostatV1():
             return first_by_head(known, step.m, len(kept))
         case TopH():

@@ -12,7 +12,8 @@ from explorer.decoding.bans import BannedSequences, NoRepeatNgram
 from explorer.decoding.constraint import Constraint
 from explorer.decoding.distribution import Candidates, Distribution
 from explorer.decoding.knowledge import Knowledge
-from explorer.decoding.mirostat import MirostatV2
+from explorer.decoding.measure import MeasuringStep
+from explorer.decoding.mirostat import MirostatV1, MirostatV2
 from explorer.decoding.penalties import (
     Dry,
     FrequencyPresencePenalty,
@@ -21,7 +22,7 @@ from explorer.decoding.penalties import (
 )
 from explorer.decoding.step import Step
 from explorer.decoding.temperature import QuadraticSmoothing, Temperature
-from explorer.decoding.thresholds import EpsilonCutoff
+from explorer.decoding.thresholds import EpsilonCutoff, TopA
 from explorer.decoding.truncation import Greedy, MinP, TopK, TopP
 from explorer.decoding.xtc import Xtc
 
@@ -51,6 +52,9 @@ REASONS: dict[type, Reason] = {
         "names_unsent",
     ),
 }
+
+# Their lines, and what they compare with them, are told by the known tokens alone.
+COMPARE_KNOWN = (Greedy, TopK, TopP, MinP, EpsilonCutoff, TopA, MirostatV2, Xtc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,23 @@ class Followed:
     step: Step
     acted: bool
     known: Knowledge | None
+
+
+def numbers_exact(before: Knowledge | None, step: Step) -> bool:
+    """Whether a step's line, and the numbers it compares, are those of the whole vocabulary.
+
+    `before` is what is certain of what the step is given, `None` where all was sent. A step
+    that compares nothing has no number that could be wrong.
+    """
+    if before is None or before.settled or not isinstance(step, MeasuringStep):
+        return True
+    if isinstance(step, MirostatV1):
+        sized = before.vocab_size is not None
+        return sized and before.sharp and before.ahead_of_tail()[0] >= step.m
+    if isinstance(step, TopK) and step.k == 0:  # off: its line lies behind the last token
+        return False
+    in_front = before.ahead_of_tail()[0] == len(before.low)  # a penalty can move some behind
+    return before.certain and in_front and isinstance(step, COMPARE_KNOWN)
 
 
 def entropy_bounds(

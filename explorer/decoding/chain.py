@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.decoding.bounds import follow
-from explorer.decoding.certainty import Certainty, Followed, entropy_bounds, judge
+from explorer.decoding.certainty import Certainty, Followed, entropy_bounds, judge, numbers_exact
 from explorer.decoding.distribution import Candidates, Distribution
 from explorer.decoding.knowledge import Knowledge
 from explorer.decoding.mirostat import Observation
@@ -24,6 +24,7 @@ class Stage:
     before: Candidates
     kept: Candidates
     known: Knowledge | None = None  # what is certain after it, where not all was sent
+    exact: bool = True  # whether its line and what it compares are of the whole vocabulary
 
     @cached_property
     def removed(self) -> NDArray[np.int64]:
@@ -158,9 +159,10 @@ def decode(
     stages = []
     for step in chain:
         kept = step(candidates, context)
+        exact = numbers_exact(known, step)
         if known is not None:
-            known, kept = follow(known, step, context, kept)
-        stages.append(Stage(step, candidates, kept, known))
+            known, kept = follow(known, step, context, candidates, kept)
+        stages.append(Stage(step, candidates, kept, known, exact))
         candidates = kept
     return Trace(distribution, tuple(stages))
 

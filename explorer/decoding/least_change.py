@@ -34,6 +34,7 @@ class Alternative:
 
     changes: tuple[Change, ...]
     chain: Chain
+    certain: bool = True  # False: tokens that were not sent may decide otherwise
 
 
 def to_survive(trace: Trace, token_id: int, context: Sequence[int] = ()) -> Alternative:
@@ -48,14 +49,17 @@ def to_survive(trace: Trace, token_id: int, context: Sequence[int] = ()) -> Alte
     """
     steps: list[Step | None] = [stage.step for stage in trace.stages]
     changed: dict[int, Change] = {}
+    exact = True
     while True:
         numbers = [number for number, step in enumerate(steps) if step is not None]
         now = decode(trace.distribution, [s for s in steps if s is not None], context)
         at = int(now.stages_cutting(np.array([token_id]))[0])
         if at < 0:
             chain = tuple(step for step in steps if step is not None)
-            return Alternative(tuple(changed[number] for number in sorted(changed)), chain)
+            changes = tuple(changed[number] for number in sorted(changed))
+            return Alternative(changes, chain, exact and _stays(now, token_id))
         number, stage = numbers[at], now.stages[at]
+        exact = exact and stage.exact
         original = trace.stages[number].step
         # Loosened once and still too tight only by rounding: then off.
         looser = None if number in changed else _loosened(stage, token_id)
@@ -78,18 +82,33 @@ def to_be_alone(
         if tighter is None:
             continue
         chain = (*steps[:number], tighter, *steps[number + 1 :])
-        if _only(trace, chain, token_id, context):
-            found.append(Alternative((_change(number, stage.step, tighter),), chain))
+        change = (_change(number, stage.step, tighter),)
+        then = decode(trace.distribution, chain, context)
+        if _alone(then, token_id):
+            found.append(Alternative(change, chain, stage.exact and _for_sure(then)))
     if len(trace.final) > 1 and int(trace.final.token_ids[0]) == token_id:
         if not any(isinstance(step, TopK) for step in steps):
+            chain = (*steps, TopK(1))
             added = Change(len(steps), "top_k", "k", None, 1)
-            found.append(Alternative((added,), (*steps, TopK(1))))
+            then = decode(trace.distribution, chain, context)
+            found.append(Alternative((added,), chain, _for_sure(then)))
     return tuple(found)
 
 
-def _only(trace: Trace, chain: Chain, token_id: int, context: Sequence[int]) -> bool:
-    final = decode(trace.distribution, chain, context).final
-    return len(final) == 1 and int(final.token_ids[0]) == token_id
+def _alone(then: Trace, token_id: int) -> bool:
+    return len(then.final) == 1 and int(then.final.token_ids[0]) == token_id
+
+
+def _stays(now: Trace, token_id: int) -> bool:
+    """Whether the token is left, whatever was not sent."""
+    place = now.distribution.positions[token_id]
+    lowest = now.certainty.lowest
+    return lowest is None or bool(lowest[place] > 0)
+
+
+def _for_sure(then: Trace) -> bool:
+    """Whether the one token that is left is all that is left, whatever was not sent."""
+    return bool(then.at_least[0] == 1)
 
 
 def _change(number: int, old: Step, new: Step | None) -> Change:

@@ -25,6 +25,7 @@ class PathToken:
     entropy: float | None  # before it, in nats
     how: How | Literal["prompt"]
     u: float | None = None
+    rank_beyond: int | None = None  # a rank that is unknown is greater than this
 
     @property
     def probability(self) -> float | None:
@@ -95,6 +96,7 @@ def read_path(session: Session, backend: Backend) -> tuple[PathToken, ...]:
                 entropy=score.entropy,
                 how=node.how if node else "prompt",
                 u=node.u if node else None,
+                rank_beyond=score.rank_beyond,
             )
         )
     return tuple(tokens)

@@ -57,6 +57,7 @@ def stages(trace: Trace, session: Session, text_of: TextOf) -> list[dict[str, An
                 }
                 for tick in ticks(stage)
             ],
+            **({} if stage.exact else {"estimate": True}),
         }
         if isinstance(step, Xtc):
             position = len(session.prefix)
@@ -77,7 +78,9 @@ def ledger_data(trace: Trace, candidates: Sequence[Candidate]) -> dict[str, Any]
             {
                 "probabilities": list(row.probabilities),
                 "cut_at": row.cut_at,
-                "miss": None if row.miss is None else _miss(row.miss),
+                "miss": None
+                if row.miss is None or row.cut_at is None
+                else _miss(row.miss, exact=trace.stages[row.cut_at].exact),
             }
             for row in ledger(trace, token_ids)
         ],
@@ -86,12 +89,13 @@ def ledger_data(trace: Trace, candidates: Sequence[Candidate]) -> dict[str, Any]
     }
 
 
-def _miss(miss: Miss) -> dict[str, Any]:
+def _miss(miss: Miss, *, exact: bool) -> dict[str, Any]:
     return {
         "quantity": miss.quantity,
         "keeps": miss.keeps,
         "needed": finite(miss.needed),
         "had": finite(miss.had),
+        **({} if exact else {"estimate": True}),
     }
 
 
@@ -107,6 +111,7 @@ def _curve(stage: Stage) -> dict[str, Any] | None:
         "quantity": measured.quantity,
         "keeps": measured.keeps,
         "kept": len(stage.kept),
+        **({} if stage.exact else {"estimate": True}),
     }
 
 
@@ -210,6 +215,8 @@ def dials(session: Session, trace: Trace, text_of: TextOf) -> dict[str, Any] | N
         "cut": present.cut,
         "entropy": now.kept.entropy / math.log(2),  # the expected surprise of the next token
         "past": past[-DIAL_STEPS:],
+        # The past was weighed by the same rules on what the same server sent.
+        **({} if now.exact else {"estimate": True}),
     }
 
 
@@ -238,6 +245,7 @@ def alternative(found: Alternative) -> dict[str, Any]:
             for change in found.changes
         ],
         "chain": chain_to_json(found.chain),
+        **({} if found.certain else {"estimate": True}),
     }
 
 

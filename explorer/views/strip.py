@@ -76,6 +76,7 @@ def _part(token: PathToken) -> dict[str, Any]:
         "text": printable(token.raw, special=token.special),
         "probability": token.probability,
         "rank": token.rank,
+        **({} if token.rank_beyond is None else {"rank_beyond": token.rank_beyond}),
         "surprisal": None if token.surprisal is None else finite(token.surprisal),
         "entropy": None if token.entropy is None else token.entropy / math.log(2),
         "how": token.how,

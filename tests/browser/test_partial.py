@@ -66,3 +66,36 @@ def test_the_bounds_fit_a_phone(open_page, server_url):
     expect(cell).to_contain_text("–")
     assert cell.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_estimates_are_marked_where_a_rule_looks_at_what_was_not_sent(open_page, server_url):
+    page = open_page(url=server_url)
+    page.locator("[data-view=ledger]").click()
+    mirostat = {"step": "mirostat_v2", "tau": 2.0, "eta": 0.1}
+    set_chain(page, [{"step": "top_p", "p": 0.5}, mirostat])
+    ledger, ticks, dials = (
+        page.locator(where) for where in (".ledger td.cut-here", ".near .tick", ".dials dd")
+    )
+    expect(ledger.first).to_contain_text("needed")
+    assert not any("≈" in text for one in (ledger, ticks, dials) for text in one.all_inner_texts())
+    expect(page.locator("[data-el=dial-estimate]")).to_be_hidden()
+
+    set_chain(page, [{"step": "temperature", "temperature": 1.5}, {"step": "top_p", "p": 0.5}])
+    expect(ledger.first).to_contain_text("≈")
+    expect(ticks.first).to_contain_text("≈")
+    ledger.first.locator("xpath=..").locator(".more").click()
+    expect(page.locator(".alternative").first).to_contain_text("An estimate")
+    page.locator("[data-el=menu-close]").click()
+
+    set_chain(page, [{"step": "temperature", "temperature": 1.5}, mirostat])
+    expect(page.locator("[data-el=dial-estimate]")).to_be_visible()
+    expect(dials.last).to_contain_text("≈")
+    assert "≈" not in dials.first.inner_text()  # mu starts at 2 tau, whatever was sent
+
+
+def test_the_rank_of_a_token_that_was_not_sent_is_beyond_those_that_were(open_page, server_url):
+    page = open_page(url=server_url)
+    page.locator("[data-el=prompt]").fill(PROMPT + " Paris w50")
+    page.locator("[data-el=prompt]").press("Control+Enter")
+    page.locator(".chip", has_text="w50").hover()
+    expect(page.locator("[data-el=pop]")).to_contain_text("> 10")

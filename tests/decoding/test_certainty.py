@@ -44,40 +44,18 @@ from explorer.decoding import (
 )
 from explorer.decoding.knowledge import Knowledge
 from explorer.decoding.tail import NO_TAIL, Tail
+from tests.decoding.partial import both, sent
 from tests.decoding.strategies import (
     Only,
     chains,
     contexts,
     extreme_chains,
+    normal_logits,
     steps,
     tie_free_logits,
 )
 
 thorough = settings(max_examples=150, deadline=None)
-
-
-def sent(whole: Distribution, count: int, *, size_known: bool) -> Distribution:
-    """What a server that sends so many tokens would give."""
-    logprobs = np.log(whole.probabilities)
-    return Distribution(
-        whole.token_ids[:count],
-        logprobs[:count],
-        coverage=float(whole.probabilities[:count].sum()),
-        vocab_size=whole.size if size_known else None,
-        true_logits=False,
-    )
-
-
-def both(
-    logits: NDArray[np.float64], part: float, chain: Chain, context: tuple[int, ...], known: bool
-) -> tuple[Trace, Trace]:
-    """The truth, and what is made of the first tokens of it."""
-    logprobs = logits - logits.max() - math.log(np.exp(logits - logits.max()).sum())
-    whole = Distribution.from_logits(logprobs)
-    count = max(1, min(len(logits) - 1, round(part * len(logits))))
-    return decode(whole, chain, context), decode(
-        sent(whole, count, size_known=known), chain, context
-    )
 
 
 def check(truth: Trace, trace: Trace) -> None:
@@ -335,6 +313,10 @@ def test_a_tail_may_be_gone_and_the_rest_still_be_uncertain(step: Any) -> None:
     sent_only = Constraint(regex="x").bound(Only((7, 2, 4)))
     chain = (DynamicTemperature(0.8, 1.2), sent_only, step)
     check(decode(whole, chain, (7,)), decode(FOUR, chain, (7,)))
+
+
+def test_a_guess_at_the_others_cuts_nothing_that_certainly_stays() -> None:
+    check(*both(normal_logits(54643, 12, 0.953125), 1.0, (EtaCutoff(33 / 997),), (), False))
 
 
 def test_what_is_shown_agrees_with_what_is_certain() -> None:

@@ -97,4 +97,29 @@ def test_the_page_learns_the_same(models: FakeModels) -> None:
     assert "unlisted" not in shown["score"]
     after = view(act("pick", token_id=5))
     assert after["score"]["unlisted"] == 1
-    assert after["chips"][-1]["parts"][0]["rank"] is None
+    part = after["chips"][-1]["parts"][0]
+    assert part["rank"] is None and part["rank_beyond"] == 3
+
+
+def test_numbers_that_depend_on_what_was_not_sent_are_called_estimates() -> None:
+    def ask_page(*chain: dict[str, Any]) -> dict[str, Any]:
+        return view(act("ask", prompt="x", chain=list(chain), with_ledger=True))
+
+    def act(action: str, **more: Any) -> dict[str, Any]:
+        return actions.act({"action": action, "key": KEY, **more})
+
+    probabilities = [0.011, 0.412, 0.298, 0.193, 0.05, 0.036]
+    server = ScriptedBackend(WORDS, {(0,): probabilities}, top_n=3, model_id="server")
+    actions = Actions(FakeModels(small=server), SessionStore())
+    hot = {"step": "temperature", "temperature": 2.0}
+    nucleus, mirostat = {"step": "top_p", "p": 0.3}, {"step": "mirostat_v2", "tau": 1.0, "eta": 0.1}
+    sharp = ask_page(nucleus)
+    assert "estimate" not in str(sharp["stages"]) + str(sharp["ledger"])
+    assert "estimate" not in str(act("change", token_id=2))
+    flat = ask_page(hot, nucleus)
+    assert flat["stages"][1]["estimate"] and flat["stages"][1]["ticks"]
+    assert flat["ledger"]["curves"][1]["estimate"]
+    assert flat["ledger"]["rows"][2]["miss"]["estimate"]
+    assert act("change", token_id=2)["ok"]["change"]["survive"]["estimate"]
+    assert "estimate" not in ask_page(mirostat)["dials"]
+    assert ask_page(hot, mirostat)["dials"]["estimate"] is True
