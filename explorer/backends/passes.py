@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from explorer.backends.branches import MAX_SLOTS, Branches, can_branch, common_root
 from explorer.backends.kv_cache import fork, new_cache
-from explorer.backends.model_thread import on_model_thread, one_core_free
+from explorer.backends.model_thread import on_model_thread
 from explorer.backends.prefix_memory import PrefixMemory
 from explorer.backends.together import can_share, step_together
 from explorer.backends.turns import Turns
@@ -139,8 +139,7 @@ class Passes:
                 self._can_share = can_share(self.model, caches[:TRIED], last[:TRIED])
             if not self._can_share:
                 return {prefix: self._to_the_end(prefix) for prefix in steps}
-            with one_core_free():
-                rows = step_together(self.model, caches, last).float().cpu().numpy()
+            rows = step_together(self.model, caches, last).float().cpu().numpy()
         for prefix, cache in steps.items():
             self._keep_cache(prefix, cache)
         return dict(zip(steps, rows, strict=True))

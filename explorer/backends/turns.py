@@ -14,9 +14,11 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from explorer.backends.alternation import alternation
 from explorer.backends.base import Asker, AskerGone, TooBusy, asker_here, check_asker
 
 MAX_WAITING = 200  # turns
@@ -100,6 +102,14 @@ class Turns(Generic[Key, Answer]):
         return turn
 
     def _wait_for(self, turn: Turn) -> Any:
+        with alternation.waiting():
+            self._see_to(turn)
+        if turn.error is not None:
+            raise turn.error
+        return turn.result
+
+    def _see_to(self, turn: Turn) -> None:
+        """Wait until it is done, or lead until then."""
         with self._changed:
             while self._led and not turn.done:
                 self._changed.wait()
@@ -113,17 +123,28 @@ class Turns(Generic[Key, Answer]):
                 with self._changed:
                     self._led = False
                     self._changed.notify_all()
-        if turn.error is not None:
-            raise turn.error
-        return turn.result
 
     def _next_pass(self) -> None:
         """Serve those whose turn it is."""
+        with ExitStack() as stack:
+            if not self._is_long_next():
+                stack.enter_context(alternation.quiet())
+            turns = self._chosen()
+            if turns:
+                self._serve_all(turns)
+
+    def _is_long_next(self) -> bool:
+        """Whether what comes next serves nobody else, and so waits for nobody."""
+        with self._changed:
+            oldest = self._waiting[0] if self._waiting else None
+            return oldest is not None and oldest.is_long and not self._steps_first
+
+    def _chosen(self) -> list[Turn]:
         with self._changed:
             self._leave_out()
-            turns = self._next_turns()
-        if not turns:
-            return
+            return self._next_turns()
+
+    def _serve_all(self, turns: list[Turn]) -> None:
         try:
             self._run(turns)
         except Exception as error:

@@ -16,6 +16,9 @@ from explorer.decoding.parameters import check_real
 from explorer.decoding.step import Chain, StatefulStep, Step, step_name
 
 
+HEAD = 1024  # the first candidates, on which most draws fall
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """What one step did."""
@@ -181,12 +184,18 @@ def draw(trace: Trace, u: float) -> int:
     check_real("u", u, 0, 1)
     if u == 1:
         raise ValueError("u must be below 1, got 1")
-    final = trace.final
-    mass = final.probabilities.cumsum()
-    # Scaled by the last sum, which rounding leaves a hair away from 1: the last token keeps
-    # its full share, and a token of probability 0 is never drawn.
-    position = int(np.searchsorted(mass, u * mass[-1], side="right"))
-    return int(final.token_ids[position])
+    # Scaled by the sum, which rounding leaves a hair away from 1: the last token keeps its share.
+    return int(trace.final.token_ids[_place(trace.final.probabilities, u * trace.final.mass)])
+
+
+def _place(shares: NDArray[np.float64], target: float) -> int:
+    """The first place up to which the shares exceed the target; most often an early one."""
+    mass = shares[:HEAD].cumsum()
+    if target >= mass[-1]:
+        mass = shares.cumsum()
+    place = int(np.searchsorted(mass, target, side="right"))
+    # Past the end by rounding only; a token of probability 0 is never drawn.
+    return place if place < len(shares) else int(np.count_nonzero(shares)) - 1
 
 
 def advance(chain: Chain, trace: Trace, token_id: int) -> Chain:

@@ -35,8 +35,9 @@ def segments(trace: Trace, count: int) -> tuple[Segment, ...]:
     ...     decode(np.log([0.3, 0.7]), []), 5)]
     [(1, 0.0, 0.7), (0, 0.7, 1.0)]
     """
-    mass = trace.final.probabilities.cumsum()
-    edges = np.concatenate(([0.0], mass[:count] / mass[-1])).tolist()
+    mass = trace.final.probabilities[:count].cumsum()
+    whole = mass[-1] if count >= len(trace.final) else trace.final.mass
+    edges = np.minimum(np.concatenate(([0.0], mass / whole)), 1.0).tolist()
     return tuple(
         Segment(token_id, low, high)
         for token_id, low, high in zip(

@@ -51,6 +51,11 @@ class Candidates:
         return softmax_in_place(self.logits - self.logits[0], self.rest)
 
     @cached_property
+    def mass(self) -> float:
+        """The sum of the probabilities: 1 but for rounding, or for what was not sent."""
+        return float(self.probabilities.sum())
+
+    @cached_property
     def entropy(self) -> float:
         """Shannon entropy in nats: -sum p ln p; the rest counts as tokens like the last one.
 
@@ -77,7 +82,7 @@ class Candidates:
         known = {
             name: value
             for name, value in self.__dict__.items()
-            if name not in ("probabilities", "entropy")
+            if name not in ("probabilities", "mass", "entropy")
         }
         other.__dict__.update(known, rest=rest)
         return other

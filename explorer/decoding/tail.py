@@ -56,7 +56,7 @@ class Tail:
             return NO_TAIL
         without = -math.inf
         if self.low > -math.inf:
-            share = 1 - count * math.exp(self.top - self.low)
+            share = 1 - count * math.exp(min(700.0, self.top - self.low))
             without = self.low + math.log(share) if share > 0 else -math.inf
         return replace(self, count=left, low=without)
 
@@ -102,6 +102,8 @@ class Tail:
             return total
         if total - self.top > 700:  # more than can be counted
             return math.copysign(math.inf, rounding)
+        if total <= self.top:  # less than one of them
+            return total / temperature
         tokens = math.exp(total - self.top) * (1 + rounding)
         whole = math.floor(tokens)
         power = 1 / temperature

@@ -11,6 +11,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
 
 import explorer.ui.quick_import  # noqa: F401, I001  (before gradio)
 import gradio as gr
+import orjson
 
 from explorer.backends.base import AskerGone, Models, TooBusy
 from explorer.ui.actions import Actions
@@ -39,7 +40,7 @@ def build_ui(models: Models) -> gr.Blocks:
 
     def answer(data: Any) -> str:
         # As text: FastAPI would walk through every value of the object before it writes it.
-        return json.dumps(actions.act(data), ensure_ascii=False, allow_nan=False)
+        return orjson.dumps(actions.act(data)).decode()
 
     async def act(data: Any, request: gr.Request) -> str | None:
         try:

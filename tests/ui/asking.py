@@ -1,5 +1,6 @@
 """What the tests of the page's requests share: models that are there, and how to read an answer."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,7 @@ class FakeModels:
 
 
 def view(answer: dict[str, Any]) -> dict[str, Any]:
+    json.dumps(answer, allow_nan=False)  # as JSON has it
     return answer["ok"]["view"]
 
 
