@@ -5,7 +5,7 @@ table at the end has all of them, the machine and the versions.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +112,33 @@ def bench_step(name: str, loaded: LocalBackend, length: int, n: int) -> None:
             )
 
 
+def bench_int8(models: LocalModels, length: int, n: int) -> None:
+    """The rounded weights' step against the full ones'."""
+    prefix = tuple(int(i) for i in np.random.default_rng(0).integers(1000, 40000, length))
+    tokens = unseen_tokens()
+
+    def stepping(name: str) -> Callable[[], float]:
+        loaded = models.get(name)
+        assert isinstance(loaded, LocalBackend)
+        backend = fresh(loaded)
+        backend.next_distribution(prefix)
+
+        def step() -> float:
+            longer = (*prefix, next(tokens))
+            return timed(lambda: backend.next_distribution(longer))
+
+        return step
+
+    compare(
+        f"{DEFAULT_MODEL}-int8: step after {length} tokens",
+        stepping(f"{DEFAULT_MODEL}-int8"),
+        stepping(DEFAULT_MODEL),
+        "the same with float32 weights",
+        "less",
+        n,
+    )
+
+
 def bench_models(folder: Path, chosen: argparse.Namespace) -> None:
     models = LocalModels(folder, DEFAULT_MODEL, public=False, budget_bytes=2**31)
     for name in (DEFAULT_MODEL, "gemma-3-270m"):
@@ -122,6 +149,8 @@ def bench_models(folder: Path, chosen: argparse.Namespace) -> None:
                 bench_step(name, backend, length, chosen.n)
         if "ahead" in chosen.parts:
             bench_look_ahead(name, backend, chosen.n)
+    if "step" in chosen.parts:
+        bench_int8(models, 32, chosen.n)
     default = models.get(DEFAULT_MODEL)
     assert isinstance(default, LocalBackend)
     if "llama_cpp" in chosen.parts and chosen.llama_cpp and chosen.gguf:

@@ -43,7 +43,7 @@ THIRD_PARTY = {
     },
     "session": set(),
     "views": {"pandas"},
-    "ui": {"gradio", "spaces"},
+    "ui": {"gradio", "orjson", "spaces"},
 }
 
 

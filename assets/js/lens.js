@@ -51,12 +51,13 @@ el['lens-open'].addEventListener('click', () => { lensShown = !lensShown; rememb
 
 // What lies beyond the table costs forward passes: it is asked for when the table is there, and
 // no click waits for it. Only the last state is asked about.
+const BEYOND = ['pins-box', 'lens-box', 'rounding-box'];
 let beyondWanted = false, beyondReading = false;
 async function readBeyond() {
-  const wanted = () => current && !document.hidden && ((pinsShown && pins.length) || lensShown);
+  const wanted = () => current && !document.hidden && ((pinsShown && pins.length) || lensShown || (roundingShown && isRounded()));
   if (!wanted()) return;
   beyondWanted = true;
-  for (const name of ['pins-box', 'lens-box']) el[name].classList.add('stale');
+  for (const name of BEYOND) el[name].classList.add('stale');
   if (beyondReading) return;
   beyondReading = true;
   while (beyondWanted && wanted()) {
@@ -72,7 +73,11 @@ async function readBeyond() {
       const answer = await sendPatiently('characters', { passes: lensPasses }, () => !beyondWanted && wanted()).catch(() => null);
       if (answer?.ok) { lensRead = answer.ok.characters; drawLens(); }
     }
-    if (!beyondWanted) for (const name of ['pins-box', 'lens-box']) el[name].classList.remove('stale');
+    if (roundingShown && isRounded() && !beyondWanted) {
+      const answer = await sendPatiently('rounding', {}, () => !beyondWanted && wanted()).catch(() => null);
+      if (answer?.ok) { roundingRead = answer.ok.rounding; drawRounding(); }
+    }
+    if (!beyondWanted) for (const name of BEYOND) el[name].classList.remove('stale');
   }
   beyondReading = false;
 }

@@ -13,6 +13,7 @@ function show(view) {
   drawScore(view);
   drawTree(view);
   if (aheadFound.length && aheadOf !== textOf(view)) drawAhead();
+  drawRounding();
   showTable(view);
   setButtons();
   const name = setup.models.find(choice => choice.name === view.model.name)?.title ?? view.model.name;
@@ -39,6 +40,7 @@ function redraw() {
   drawAhead();
   drawPins();
   drawLens();
+  drawRounding();
   if (current) show(current);
 }
 function setButtons() {

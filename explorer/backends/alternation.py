@@ -9,6 +9,7 @@ made, and what a pass gave is made into an answer when no other one is under way
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from explorer.backends.base import Asker, asker_here
 
@@ -25,14 +26,6 @@ class Alternation:
         self._passes = 0
 
     @contextmanager
-    def answering(self, asker: Asker) -> Iterator[None]:
-        """Around all that is done for one request."""
-        try:
-            yield
-        finally:
-            self._drop(asker)
-
-    @contextmanager
     def waiting(self) -> Iterator[None]:
         """Around the wait for a pass."""
         asker = asker_here()
@@ -46,6 +39,7 @@ class Alternation:
             with self._changed:
                 self._changed.wait_for(lambda: not self._passes, LONGEST_PASS_S)
                 self._answering.add(asker)
+            asker.when_done = partial(self._drop, asker)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

@@ -39,6 +39,7 @@ class Asker:
 
     has_left: Callable[[], bool]
     let_in: bool = False
+    when_done: Callable[[], None] = lambda: None  # by who wants to know
 
 
 _asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
@@ -52,6 +53,7 @@ def asked_by(asker: Asker) -> Iterator[None]:
         yield
     finally:
         _asker.reset(token)
+        asker.when_done()
 
 
 def asker_here() -> Asker | None:
@@ -253,6 +255,7 @@ class ModelChoice:
     licence_url: str
     needs_hub: bool
     download_bytes: int | None = None
+    rounds: str | None = None  # the model whose weights these are, rounded to 8 bits
 
 
 class Models(Protocol):

@@ -1,6 +1,6 @@
 """The models that a user can pick by name, and where their weights come from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from explorer.backends.base import ModelChoice
 
@@ -25,6 +25,7 @@ class CatalogueEntry:
     wheels: tuple[WheelFile, ...] = ()
     gguf_bytes: int = 0
     gguf_sha256: str = ""
+    rounded: "CatalogueEntry | None" = None  # the model of which this one has int8 weights
 
     @property
     def name(self) -> str:
@@ -85,6 +86,17 @@ _SMOLLM2 = CatalogueEntry(
     gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
 
+_SMOLLM2_INT8 = CatalogueEntry(
+    replace(
+        _SMOLLM2.choice,
+        name="smollm2-135m-instruct-int8",
+        title="SmolLM2 135M Instruct · int8",
+        rounds=_SMOLLM2.name,
+    ),
+    memory_bytes=_SMOLLM2.memory_bytes,  # for as long as it takes to round them
+    rounded=_SMOLLM2,
+)
+
 _GEMMA3 = CatalogueEntry(
     ModelChoice(
         name="gemma-3-270m",
@@ -116,6 +128,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
     entry.name: entry
     for entry in (
         _SMOLLM2,
+        _SMOLLM2_INT8,
         _GEMMA3,
         _hub("gpt2", "GPT-2", "openai-community/gpt2", 124e6, ("en",), "MIT"),
         _hub("qwen3-0.6b", "Qwen3 0.6B", "Qwen/Qwen3-0.6B", 596e6, ("en", "ja", "…"), "Apache-2.0"),

@@ -185,7 +185,13 @@ class LocalModels:
             self._memory = PrefixMemory(self._budget_bytes)
         licence = entry.choice.licence if entry else None
         with calmly():
-            return open_local(source, model_id=name, licence=licence, memory=self._memory)
+            return open_local(
+                source,
+                model_id=name,
+                licence=licence,
+                memory=self._memory,
+                int8=entry is not None and entry.rounded is not None,
+            )
 
     # room
 
@@ -274,7 +280,8 @@ class LocalModels:
         if entry is not None and entry.hub_id is not None:
             return entry.hub_id, entry.memory_bytes
         if entry is not None:
-            return ensure_weights(entry, self._models_dir, report), entry.memory_bytes
+            files = entry.rounded or entry
+            return ensure_weights(files, self._models_dir, report), entry.memory_bytes
         path = _path(name)
         if path is not None and path.is_dir():
             return path, _weight_bytes(path)

@@ -10,6 +10,7 @@ from explorer.decoding.codec import STEPS, chain_from_json, chain_to_json, resol
 from explorer.decoding.constraint import Constraint, Fit, Grammar
 from explorer.decoding.dice import ChiSquare, Rolls, Segment, roll, segments
 from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.divergence import Divergence, divergence
 from explorer.decoding.least_change import Alternative, Change, to_be_alone, to_survive
 from explorer.decoding.ledger import LedgerRow, Miss, curve, ledger
 from explorer.decoding.measure import CuttingStep, Measured, MeasuringStep
@@ -46,6 +47,7 @@ __all__ = [
     "Constraint",
     "CuttingStep",
     "Distribution",
+    "Divergence",
     "Doubt",
     "Dry",
     "DynamicTemperature",
@@ -95,6 +97,7 @@ __all__ = [
     "chain_to_json",
     "curve",
     "decode",
+    "divergence",
     "draw",
     "flip",
     "ledger",

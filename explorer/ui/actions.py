@@ -28,6 +28,7 @@ from explorer.ui.payload import (
     texts_of,
     view_payload,
 )
+from explorer.ui.rounding import rounding_data
 from explorer.ui.store import KEY, SessionStore
 from explorer.ui.zero_gpu import on_gpu
 from explorer.views.ahead import ahead_data
@@ -43,7 +44,7 @@ BACK_AND_FORTH: dict[str, Callable[[Session], Session]] = {
     "undo": Session.undo,
     "redo": Session.redo,
 }
-READING = {*FILES, *LAB}  # change nothing, so no click waits for them
+READING = {*FILES, *LAB, "rounding"}  # change nothing, so no click waits for them
 MAX_NAME = 100  # characters of a branch's name
 
 
@@ -139,6 +140,9 @@ class Actions:
             assert session.ahead is not None, "it was just advanced"
             found = ahead_data(session.ahead, texts_of(backend), bytes_of(backend))
             return {"ahead": found}, session
+        if action == "rounding":
+            backend = self._models.get(session.now.model)
+            return {"rounding": rounding_data(session, backend, self._models)}, session
         if action in LAB:
             return {
                 action: LAB[action](session, self._models.get(session.now.model), data)

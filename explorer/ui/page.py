@@ -34,6 +34,7 @@ SCRIPTS = (
     "ahead.js",
     "words.js",
     "lens.js",
+    "rounding.js",
     "fields.js",
     "rules.js",
     "controls.js",

@@ -143,6 +143,7 @@ def choice_payload(choice: ModelChoice) -> dict[str, Any]:
         "licence_url": choice.licence_url,
         "needs_hub": choice.needs_hub,
         "download_bytes": choice.download_bytes,
+        "rounds": choice.rounds,
     }
 
 

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from explorer.backends.alternation import alternation
 from explorer.backends.base import Asker, TooBusy, asked_by
 
 MAX_OPEN = 256  # more than may wait for a model, so that most are told by the model's own line
@@ -42,7 +41,7 @@ class Workers:
         asker = Asker(lambda: cancelled.is_set() or (has_left is not None and has_left()))
 
         def answer() -> Answer:
-            with asked_by(asker), alternation.answering(asker):
+            with asked_by(asker):
                 return work()
 
         future = self._threads.submit(copy_context().run, answer)

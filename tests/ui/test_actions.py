@@ -307,4 +307,5 @@ def test_a_choice_as_the_page_gets_it(models: FakeModels) -> None:
         "licence_url": "https://example.org",
         "needs_hub": False,
         "download_bytes": None,
+        "rounds": None,
     }
