@@ -15,7 +15,6 @@ from explorer.decoding.mirostat import Observation
 from explorer.decoding.parameters import check_real
 from explorer.decoding.step import Chain, StatefulStep, Step, step_name
 
-
 HEAD = 1024  # the first candidates, on which most draws fall
 
 
