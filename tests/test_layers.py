@@ -21,6 +21,7 @@ FROM_EXPLORER = {
     "backends": ["explorer.decoding"],
     "session": ["explorer.decoding", "explorer.backends.base"],
     "views": ["explorer.decoding", "explorer.session"],
+    "settings": ["explorer.backends"],
     "ui": ["explorer.session", "explorer.views", "explorer.decoding", "explorer.backends.base"],
 }
 THIRD_PARTY = {
@@ -43,6 +44,7 @@ THIRD_PARTY = {
     },
     "session": set(),
     "views": {"pandas"},
+    "settings": set(),
     "ui": {"gradio", "spaces"},
 }
 
@@ -121,7 +123,7 @@ def test_only_the_app_puts_backends_and_page_together() -> None:
         for module in imported((ROOT / "app.py").read_text())
         if module.startswith("explorer.")
     }
-    assert tops == {"backends", "ui"}
+    assert tops == {"backends", "settings", "ui"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
