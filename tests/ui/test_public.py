@@ -8,23 +8,27 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from explorer.backends import ScriptedBackend
-from explorer.backends.base import TooBusy
+from explorer.backends import LocalModels, ScriptedBackend
+from explorer.backends.base import ModelUnavailable, TooBusy
+from explorer.backends.catalogue import DEFAULT_MODEL
 from explorer.session import Prompt, Session, to_link
 from explorer.session.session import Moment
 from explorer.session.tree import Tree
-from explorer.settings import PUBLIC, Hosting, Limits
+from explorer.settings import NAMES, PUBLIC, Hosting, Limits, hosting_of, read_settings
 from explorer.ui import results as results_module
 from explorer.ui.actions import Actions
+from explorer.ui.api import Api
 from explorer.ui.clients import client_of
 from explorer.ui.messages import Refused
 from explorer.ui.store import SessionStore
 from explorer.ui.workers import Workers
+from tests.conftest import ROOT
 from tests.ui.asking import FakeModels
 from tests.ui.serving import BYTES, SlowBytes, served
 from tests.ui.test_gate import App
@@ -290,6 +294,31 @@ def test_one_client_can_not_hold_the_queue_of_the_endpoints(
     backend.watched.go.set()
 
 
+def test_nobody_cancels_what_another_one_asked(slow: tuple[App, SlowBytes], until: Until) -> None:
+    app, backend = slow
+    body = {"data": ["ab", None, None, None, "pure", 0, 2]}
+    events = []
+    for number in range(6):  # four run at once, two wait
+        address = {"x-forwarded-for": f"1.1.1.{number}"}
+        events.append(app.post("call/generate", body, **address).json()["event_id"])
+    until(lambda: app.demo._queue.get_active_worker_count() == 4, 10)
+    for event in (events[0], events[5]):
+        for session in ("another", event[:-1] + "g"):
+            call = {"session_hash": session, "fn_index": 2, "event_id": event}
+            answer = app.post("cancel", call)
+            assert answer.status_code == 422
+            assert answer.json()["facts"]["parameter"] == "session_hash"
+    for session in events[1:3]:  # of somebody else, and an event that there is not
+        app.post("cancel", {"session_hash": "x" + session, "fn_index": 2, "event_id": "none"})
+    own = {"session_hash": events[4], "fn_index": 2, "event_id": events[4]}
+    assert app.post("cancel", own).status_code == 200
+    assert len(app.demo._queue) == 1
+    backend.watched.go.set()
+    for event in (*events[:4], events[5]):
+        said = app.http.get(f"gradio_api/call/generate/{event}").text
+        assert "event: complete" in said
+
+
 def test_one_client_can_not_hold_the_threads_of_the_page(
     slow: tuple[App, SlowBytes], until: Until
 ) -> None:
@@ -479,3 +508,82 @@ def test_a_name_that_can_not_be_is_named(host: str) -> None:
 
 def test_no_password_is_shown_with_the_settings() -> None:
     assert "horse" not in repr(Hosting(password="correct horse"))
+
+
+# models
+
+STRANGERS = [
+    *("/etc/passwd", "~/.ssh", "../secret", "https://evil.example/model.gguf", "file:///etc"),
+    *("someone/else", "model.gguf", "\\\\host\\share", "gpt2-xl", ""),
+]
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_no_client_names_a_model_that_is_not_offered(name: str, tmp_path: Path) -> None:
+    models = LocalModels(tmp_path, DEFAULT_MODEL, public=True, budget_bytes=2**20)
+    actions, api = Actions(models, SessionStore(), PUBLIC), Api(models, PUBLIC)
+    state = {"model": {"name": name}, "format": "next-token-explorer/1"}
+    for request in (
+        {"action": "ask", "prompt": "a", "model": name},
+        {"action": "load", "file": json.dumps(state)},
+        {"action": "load", "link": to_link(state)},
+    ):
+        error = actions.act({"key": KEY, **request})["error"]
+        assert error["code"] == "model_not_public" and DEFAULT_MODEL in error["facts"]["allowed"]
+    for endpoint in (api.tokenize, api.next_tokens, api.generate, api.score):
+        with pytest.raises(ModelUnavailable, match="model must be one of"):
+            endpoint(prompt="a", model=name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "public", "proxies"),
+    [
+        ({}, [], False, 0),
+        ({"EXPLORER_PUBLIC": "1"}, [], True, 0),
+        ({"EXPLORER_PUBLIC": "true"}, [], True, 0),
+        ({"EXPLORER_PUBLIC": "0"}, [], False, 0),
+        ({}, ["--public"], True, 0),
+        ({"SPACE_ID": "a/b"}, [], True, 1),
+        ({"SPACE_ID": "a/b", "EXPLORER_PROXIES": "2"}, [], True, 2),
+    ],
+)
+def test_one_switch_makes_it_public(
+    environment: dict[str, str],
+    arguments: list[str],
+    public: bool,
+    proxies: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SPACE_ID", "EXPLORER_PUBLIC", "EXPLORER_PROXIES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    chosen = read_settings(arguments)
+    hosting = hosting_of(chosen)
+    assert chosen.public is public
+    assert hosting.limits == (PUBLIC if public else Limits())
+    assert hosting.proxies == proxies
+    assert ("https://huggingface.co" in hosting.frame_ancestors) is ("SPACE_ID" in environment)
+
+
+def test_settings_that_can_not_be_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORER_LIMITS", "beams=99")
+    with pytest.raises(ValueError, match="beams must be a whole number from 1 to 16"):
+        hosting_of(read_settings([]))
+    monkeypatch.setenv("EXPLORER_LIMITS", "beams=2")
+    assert hosting_of(read_settings([])).limits.beams == 2
+    with pytest.raises(ValueError, match="--proxies must be a whole number from 0 to 10"):
+        hosting_of(read_settings(["--proxies", "11"]))
+
+
+def test_the_readme_tells_every_limit_and_option() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for name in NAMES:
+        private, public = getattr(Limits(), name), getattr(PUBLIC, name)
+        assert f"| `{name}` | " in readme
+        (row,) = re.findall(rf"^\| `{name}` \|.*$", readme, re.M)
+        assert row.endswith(f"| {private:,} | {public:,} |")
+    for option in ("LIMITS", "PASSWORD", "HOSTS", "PROXIES", "LOG_PROMPTS"):
+        flag = f"--{option.lower().replace('_', '-')}"
+        assert f"| `{flag}` | `EXPLORER_{option}" in readme
