@@ -19,7 +19,7 @@ def run(
     poll_s: float,
     environment: Mapping[str, str],
 ) -> tuple[int, str]:
-    """Run a module as `python -m` does; its exit code, and what it said. Meanwhile `tick` is called."""
+    """Run a module as `python -m` does, and `tick` meanwhile; its exit code, and what it said."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", BEGIN, *arguments],

@@ -35,7 +35,7 @@ def seal(folder: Path) -> None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds all files of its manifest as they were made; the log says which not."""
+    """Whether a folder holds all files as they were made; the log says which does not."""
     try:
         with (folder / MANIFEST).open("rb") as file:
             manifest = json.loads(file.read(MAX_BYTES))

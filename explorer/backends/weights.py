@@ -20,6 +20,7 @@ from explorer.backends import child
 from explorer.backends.base import ModelUnavailable
 from explorer.backends.catalogue import CatalogueEntry
 from explorer.backends.fetching import POLL_S, Report, fetch_gguf, last_error
+from explorer.backends.machine import free_memory
 from explorer.backends.manifest import is_whole, seal
 
 SPARE_BYTES = 64 * 2**20  # room that a download or conversion must leave free
@@ -112,7 +113,13 @@ def _convert(gguf: Path, target: Path, report: Report) -> None:
     if "No space left" in said:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     if code < 0:
-        raise ModelUnavailable("no_memory", f"the conversion was ended by signal {-code}")
+        raise ModelUnavailable(
+            "no_memory",
+            f"the conversion of {gguf.name} was ended by signal {-code}",
+            model=gguf.name,
+            needed=None,
+            free=free_memory(),
+        )
     raise ModelUnavailable(
         "not_loadable",
         f"can't convert {gguf.name}: {last_error(said)}",
