@@ -95,9 +95,18 @@ class Actions:
             action = data.get("action")
             if isinstance(action, str) and action in READING:
                 return {"ok": self._compute(slot.session, data)[0]}
+            request = data.get("request")
+            if request is not None and not (isinstance(request, str) and KEY.fullmatch(request)):
+                raise ParameterError("request", arguments.short(request), "a UUID")
             with slot.lock:
+                before = slot.session
+                if request is not None and request == slot.done:
+                    # Its answer was lost on the way: it is shown again, and not done twice.
+                    return {"ok": self._compute(before, {**data, "action": "open"})[0]}
                 # A failure leaves the session as it was.
-                answer, slot.session = self._compute(slot.session, data)
+                answer, slot.session = self._compute(before, data)
+                if slot.session is not before and action not in AHEAD:
+                    slot.done = request
             return {"ok": answer}
         except (BackendError, ParameterError, Refused, StateRefused) as error:
             return {"error": error_facts(error)}
@@ -194,8 +203,11 @@ class Actions:
         state = loaded_state(data)
         name = state["model"]["name"]
         offered = {choice.name for choice in self._models.choices()} | {self._models.default}
-        if "link" in data and name not in offered and self._models.status(name).phase != "ready":
-            # Who follows a link must not fetch a model of somebody else's choice unasked.
+        own = arguments.flag_argument("own", data.get("own", False))
+        here = name in offered or self._models.status(name).phase == "ready"
+        if "link" in data and not own and not here:
+            # Who follows a link must not fetch a model of somebody else's choice unasked; a page
+            # that brings back its own copy chose the model itself.
             raise Refused("link_model", model=name)
         status = self._models.request(name)
         if status.phase != "ready":

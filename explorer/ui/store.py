@@ -19,6 +19,7 @@ class Slot:
     """One browser tab's session; the lock makes its actions follow one another."""
 
     session: Session | None = None
+    done: str | None = None  # the request that made it what it is
     used_at: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
