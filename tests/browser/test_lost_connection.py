@@ -132,14 +132,6 @@ def test_a_server_killed_in_a_run_and_started_again_gives_the_session_back(
     expect(page.locator("[data-el=stop]")).to_be_hidden()
     assert before < length(page) <= reached
     step(page)
-    count, text = length(page), text_of(page)
-    kept(page, count, until)
-    server.kill()
-    server.start()
-    page.reload()
-    says(page, "It is here again from this tab's own copy")
-    has_length(page, count)
-    assert text_of(page) == text
 
 
 def test_a_run_outlasts_a_connection_lost_for_a_while(page):
@@ -173,7 +165,8 @@ def test_what_was_done_though_its_answer_was_lost_is_not_done_twice(page):
     assert length(page) == before + 2
 
 
-def test_a_session_that_the_server_let_go_comes_back(page, monkeypatch, until):
+@pytest.mark.parametrize("by", ["a click", "a reload"])
+def test_a_session_that_the_server_let_go_comes_back(page, monkeypatch, until, by):
     step(page)
     count = length(page)
     kept(page, count, until)
@@ -183,7 +176,10 @@ def test_a_session_that_the_server_let_go_comes_back(page, monkeypatch, until):
         other = page.context.new_page()
         other.goto(page.url)
         expect(other.locator("tr.row").first).to_be_visible()
-    page.locator("[data-do=step]").click()
+    if by == "a click":
+        page.locator("[data-do=step]").click()
+    else:
+        page.reload()
     says(page, "too much time went by")
     assert text_of(page) == text
     step(page)
