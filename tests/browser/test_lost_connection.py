@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -20,7 +20,6 @@ from tests.ui.serving import SlowBytes, served
 pytestmark = pytest.mark.browser
 
 SERVER = "**/component_server/"
-Until = Callable[[Callable[[], bool], float], None]
 
 
 class Server:
@@ -103,15 +102,11 @@ def run(page: Page, count: int, until: int) -> None:
     )
 
 
-def kept(page: Page, count: int, until: Until) -> None:
-    """The tab's own copy is of a text of so many tokens."""
-
-    def is_kept() -> bool:
-        link = page.evaluate("sessionStorage.getItem('nte-copy')")
-        state = from_link(link) if link else None
-        return bool(state) and len(state["prompt"]["token_ids"]) + state["tree"]["cursor"] == count
-
-    until(is_kept, 20)
+def copied(page: Page) -> int:
+    """The length of the text that the tab has a copy of."""
+    link = page.evaluate("sessionStorage.getItem('nte-copy')")
+    state = from_link(link) if link else None
+    return len(state["prompt"]["token_ids"]) + state["tree"]["cursor"] if state else 0
 
 
 def text_of(page: Page) -> list[str]:
@@ -123,7 +118,8 @@ def test_a_server_killed_in_a_run_and_started_again_gives_the_session_back(
 ):
     page = open_page(url=server.url)
     before = length(page)
-    run(page, 100, 8)
+    run(page, 1000, 8)
+    until(lambda: copied(page) > before, 60)
     server.kill()
     says(page, "goes on by itself")
     reached = length(page)
@@ -169,7 +165,7 @@ def test_what_was_done_though_its_answer_was_lost_is_not_done_twice(page):
 def test_a_session_that_the_server_let_go_comes_back(page, monkeypatch, until, by):
     step(page)
     count = length(page)
-    kept(page, count, until)
+    until(lambda: copied(page) == count, 20)
     text = text_of(page)
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "TIME_TO_LIVE_S", 0)
@@ -198,7 +194,7 @@ def test_a_reload_goes_on_where_one_was(page):
 def test_two_tabs_are_two_sessions(page, duplicate, until):
     step(page)
     count = length(page)
-    kept(page, count, until)
+    until(lambda: copied(page) == count, 20)
     if duplicate:  # with all that the first one keeps
         with page.context.expect_page() as opened:
             page.evaluate("void open(location.href)")
