@@ -65,7 +65,8 @@ const sayError = error => {
   if (!has(key)) return error.message ?? error.code;
   // What is allowed, where it is a range or a choice; otherwise the server says it in English.
   const kind = error.code === 'parameter' && error.facts.kind;
-  const facts = Object.fromEntries(Object.entries(error.facts ?? {}).map(([name, value]) => [name, typeof value === 'number' ? grouped(value) : value]));
+  const said = value => value === null ? unknown : typeof value !== 'number' ? value : error.code.startsWith('model_') ? megabytes(value) : grouped(value);
+  const facts = Object.fromEntries(Object.entries(error.facts ?? {}).map(([name, value]) => [name, said(value)]));
   if (kind) facts.allowed = t('allowed_' + kind, facts);
   return t(key, facts);
 };

@@ -133,9 +133,10 @@ el.theme.addEventListener('click', () => { document.body.classList.toggle('dark'
 redraw();
 setButtons();
 const opened = takeFragment();
-send('open').then(async answer => {
+sendPatiently('open').then(async answer => {
   const fresh = answer.error?.code === 'session_gone';
   if (!fresh) receive(answer, () => begin());
   if (opened !== null && await loadState({ link: opened })) return;
+  if (fresh && kept(COPY) !== null && await comeBack()) return;
   if (fresh && !current) await begin();
 });

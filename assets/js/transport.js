@@ -4,10 +4,7 @@ function newKey() {
   const hex = [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }
-let key = null;
-try { key = sessionStorage.getItem('nte-key'); } catch { /* no storage: the key lives as long as the page */ }
-if (!/^[0-9a-f-]{36}$/.test(key ?? '')) key = newKey();
-try { sessionStorage.setItem('nte-key', key); } catch { /* as above */ }
+const key = tabKey();
 
 // An idle model has left again before this page came for it: whoever waits asks anew.
 const ARRIVED = ['ready', 'failed', 'idle'];
@@ -34,14 +31,19 @@ async function ask(request) {
   return answer ? JSON.parse(answer) : { error: { code: 'connection' } };
 }
 
-// While too many wait for the model, asks again, each time after a longer pause: half a minute in all.
-// For what goes on by itself and would be lost otherwise; nothing once it is no longer wanted.
+// While the server can't be reached, asks again after longer and longer pauses, for half a minute.
+// While too many wait for the model, too, but only for what goes on by itself and would be lost
+// otherwise. Nothing once it is no longer wanted.
 async function sendPatiently(action, more, stillWanted) {
-  const unsay = () => { if (el['note-text'].textContent === t('run_waits')) hideNote(); };
-  for (let wait = 500; ; wait = 1.5 * wait) {
-    const answer = await send(action, more);
-    if (!CROWDED.includes(answer.error?.code) || wait > 12000) { unsay(); return answer; }
-    showNote(t('run_waits'), { kind: 'info', stays: true });
+  const waits = { connection: t('connection_waits'), ...(stillWanted && Object.fromEntries(CROWDED.map(code => [code, t('run_waits')]))) };
+  stillWanted ??= () => true;
+  const unsay = () => { if (Object.values(waits).includes(el['note-text'].textContent)) hideNote(); };
+  const begun = performance.now();
+  for (let wait = 500; ; wait = Math.min(1.5 * wait, 4000)) {
+    const answer = await send(action, more).catch(() => ({ error: { code: 'connection' } }));
+    const says = waits[answer.error?.code];
+    if (!says || performance.now() > begun + 30000) { unsay(); return answer; }
+    showNote(says, { kind: 'info', stays: true });
     // Not all at the same moment again.
     for (const end = performance.now() + wait * (0.5 + Math.random()); performance.now() < end;) {
       if (!stillWanted()) { unsay(); return null; }
@@ -50,28 +52,27 @@ async function sendPatiently(action, more, stillWanted) {
   }
 }
 
-// Runs one request if none is under way; shows what came back. True when it went well.
+// Runs one request if none is under way; shows what came back. True when it went well. Its number
+// stays the same when it is asked again: what the server did, though its answer was lost, is not
+// done twice.
 async function perform(action, more = {}, stillWanted = null) {
   if (busy) return false;
+  more = { request: newKey(), ...more };
   setBusy(true);
-  let answer;
-  try {
-    answer = await (stillWanted ? sendPatiently(action, more, stillWanted) : send(action, more));
-  } catch {
-    answer = { error: { code: 'connection' } };
-  }
+  const answer = await sendPatiently(action, more, stillWanted);
   setBusy(false);
   return answer !== null && receive(answer, () => perform(action, more));
 }
 function receive(answer, again) {
   if (answer.error) {
-    if (answer.error.code === 'session_gone') { showNote(sayError(answer.error), { kind: 'info' }); begin(); return false; }
+    if (answer.error.code === 'session_gone') { comeBack(); return false; }
     showNote(sayError(answer.error), { retry: again && ['connection', ...CROWDED].includes(answer.error.code) ? () => { hideNote(); again(); } : null });
     return false;
   }
   if (el.note.dataset.kind === 'error') hideNote();
   if (answer.ok.view) show(answer.ok.view);
   if (answer.ok.table) showTable(answer.ok.table);
+  if (answer.ok.view || answer.ok.table) keepCopySoon();
   return answer.ok;
 }
 let busyTimer = 0;

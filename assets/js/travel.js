@@ -1,7 +1,7 @@
 // A session that travels: as a file, or as a link whose fragment no server ever sees.
 const FRAGMENT = '#s=';
 
-async function loadState(what) {
+async function loadState(what, says = t('loaded')) {
   const mine = ++asking;
   for (;;) {
     while (busy) await pause(20);
@@ -13,8 +13,8 @@ async function loadState(what) {
         drawRules();
         rememberRules();
         showStages(current);
-        const differs = ok.differs.map(name => t('differs_' + name)).join(t('list_comma'));
-        showNote(differs ? t('loaded_differs', { differs }) : t('loaded'), { kind: 'info', stays: Boolean(differs) });
+        const differs = (ok.differs ?? []).map(name => t('differs_' + name)).join(t('list_comma'));
+        showNote(differs ? t('loaded_differs', { differs }) : says, { kind: 'info', stays: Boolean(differs) || what.own });
       }
       return Boolean(ok);
     }

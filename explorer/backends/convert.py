@@ -3,12 +3,11 @@
 `python -m explorer.backends.convert SOURCE TARGET`
 
 Runs as a process of its own, so that the page stays quick while 20 seconds of conversion
-run, and the memory of it goes back to the machine. It ends when its parent does.
+run, and the memory of it goes back to the machine.
 """
 
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +46,7 @@ def _mend_pre_tokenizer(tokenizer: Any, source: Path) -> None:
         )
 
 
-def _end_with_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)  # returns when the parent's end of the pipe is closed
-    os._exit(1)
-
-
 if __name__ == "__main__":
     if hasattr(os, "nice"):
         os.nice(10)  # whoever uses the app meanwhile comes first
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     convert(Path(sys.argv[1]), Path(sys.argv[2]))

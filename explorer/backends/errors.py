@@ -40,6 +40,7 @@ Reason = Literal[
     "no_space",
     "not_writable",
     "no_memory",
+    "over_budget",
     "damaged",
     "not_loadable",
 ]

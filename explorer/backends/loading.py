@@ -1,6 +1,5 @@
 """All models of the app: loaded on demand, in the background, one copy for everybody."""
 
-import errno
 import logging
 import os
 import threading
@@ -17,13 +16,14 @@ from explorer.backends.base import (
     LoadStatus,
     ModelChoice,
     ModelUnavailable,
-    Reason,
 )
 from explorer.backends.calm import calmly
 from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
+from explorer.backends.folders import check_folder
 from explorer.backends.machine import free_memory, give_back, total_memory
 from explorer.backends.residents import Resident
 from explorer.backends.weights import ensure_converted, ensure_weights
+from explorer.backends.why_not import why_not
 
 if TYPE_CHECKING:
     from explorer.backends.local import LocalBackend
@@ -51,6 +51,7 @@ def default_models_dir() -> Path:
 class _Entry:
     status: LoadStatus
     resident: Resident | None = None
+    needed: int | None = None  # bytes of memory, once they are known
     waiting: int = 0  # who wait in `get` for it to be loaded
     finished: threading.Event = field(default_factory=threading.Event)
 
@@ -151,14 +152,17 @@ class LocalModels:
         except Exception as error:
             # A stranger's folder or file can make the libraries that read it raise anything.
             # The user gets a named error; whoever runs the app finds the trace in the log.
-            entry.status = LoadStatus("failed", error=why_not(name, error))
+            entry.status = LoadStatus("failed", error=why_not(name, error, entry.needed))
             log.warning("%s", entry.status.error, exc_info=error)
         finally:
+            if entry.resident is None:
+                give_back()  # what was loaded until then
             entry.finished.set()
 
     def _open(self, name: str, entry: _Entry, report: Callable[..., None]) -> None:
         listed = CATALOGUE.get(name)
         source, needed = self._source(name, listed, report)
+        entry.needed = needed
         report("waiting")
         with _LOADING:
             free = free_memory()
@@ -198,7 +202,7 @@ class LocalModels:
     def _check_budget(self, name: str, needed: int) -> None:
         if needed > self._model_bytes:
             raise ModelUnavailable(
-                "no_memory",
+                "over_budget",
                 f"{name} needs {needed / 2**20:,.0f} MiB of memory; "
                 f"{self._model_bytes / 2**20:,.0f} MiB are allowed for models",
                 model=name,
@@ -284,6 +288,7 @@ class LocalModels:
             return ensure_weights(files, self._models_dir, report), entry.memory_bytes
         path = _path(name)
         if path is not None and path.is_dir():
+            check_folder(path)
             return path, _weight_bytes(path)
         if path is not None:
             folder = ensure_converted(path, self._models_dir, report)
@@ -306,35 +311,3 @@ def _path(name: str) -> Path | None:
 def _weight_bytes(folder: Path) -> int:
     """The size of the weights as they lie on disk: the least that they need in memory."""
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-
-
-# What really happened, by the names of the errors among the causes; the first that fits. By name,
-# for the Hub's client wraps errors of an HTTP library that is its own affair.
-_CAUSES: tuple[tuple[Reason, frozenset[str]], ...] = (
-    ("no_memory", frozenset({"MemoryError", "OutOfMemoryError"})),
-    ("gated", frozenset({"GatedRepoError"})),
-    (
-        "no_network",
-        frozenset({"LocalEntryNotFoundError", "OfflineModeIsEnabled", "TransportError"}),
-    ),
-    ("unknown", frozenset({"RepositoryNotFoundError", "HFValidationError"})),
-)
-
-
-def why_not(name: str, error: BaseException) -> ModelUnavailable:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    causes = set()
-    cause: BaseException | None = error
-    while cause is not None:
-        causes |= {kind.__name__ for kind in type(cause).__mro__}
-        cause = cause.__cause__ or cause.__context__
-    reason = next((reason for reason, names in _CAUSES if names & causes), None)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ModelUnavailable(
-            "no_space", f"not enough disk space for {name}: {first}", folder=name, free=0
-        )
-    if reason is None and "can't allocate memory" in str(error):
-        reason = "no_memory"  # torch's own allocator raises a plain RuntimeError
-    return ModelUnavailable(
-        reason or "not_loadable", f"can't load {name}: {first}", model=name, detail=first
-    )

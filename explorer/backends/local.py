@@ -33,6 +33,7 @@ from explorer.decoding import Constraint, Distribution, Grammar, Spelling
 
 BRANCHES = 64  # prefixes in one forward pass
 UNBOUNDED = 2**31 - 1  # the context of a model that sets none
+PREDICTS_NEXT = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model")
 DEFAULT_BUDGET = 2 * 2**30
 
 Value = TypeVar("Value")
@@ -225,8 +226,12 @@ def open_local(
     Raises what transformers raises (`OSError`, `ValueError`) when there is no such model.
     """
     device, dtype = ("cpu", torch.float32) if int8 else _device_and_dtype()
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    model, found = AutoModelForCausalLM.from_pretrained(
+        source, dtype=dtype, output_loading_info=True, trust_remote_code=False
+    )
+    _check_whole(model, sorted(found["missing_keys"]))
+    model = model.to(device)
     if int8:
         round_linear_layers(model)
     else:
@@ -239,6 +244,15 @@ def open_local(
     if int8:
         info = replace(info, dtype="int8")
     return LocalBackend(model, tokenizer, info, memory)
+
+
+def _check_whole(model: Any, missing: list[str]) -> None:
+    """transformers fills what lacks with random numbers, and lets models for other uses pass."""
+    made_for = model.config.architectures or []
+    if made_for and not any(name.endswith(PREDICTS_NEXT) for name in made_for):
+        raise ValueError(f"it is a {', '.join(made_for)}, which does not predict a next token")
+    if missing:
+        raise ValueError(f"its weights lack {missing[0]}, {len(missing)} tensors in all")
 
 
 def describe(model: Any, tokenizer: Any) -> ModelInfo:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
 from explorer.backends.base import Backend, LoadStatus, ModelChoice, Models, ModelUnavailable
-from explorer.backends.loading import why_not
 from explorer.backends.on_demand import OnDemand, Report
+from explorer.backends.why_not import why_not
 
 if TYPE_CHECKING:
     from explorer.backends.remote import Dialect

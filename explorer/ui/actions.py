@@ -99,12 +99,21 @@ class Actions:
             slot = self._store.slot(key, client)
             if isinstance(action, str) and action in READING:
                 return {"ok": self._compute(slot.session, data)[0]}
+            request = data.get("request")
+            if request is not None and not (isinstance(request, str) and KEY.fullmatch(request)):
+                raise ParameterError("request", arguments.short(request), "a UUID")
             with slot.lock:
+                before = slot.session
+                if request is not None and request == slot.done:
+                    # Its answer was lost on the way: it is shown again, and not done twice.
+                    return {"ok": self._compute(before, {**data, "action": "open"})[0]}
                 # A failure leaves the session as it was.
-                answer, session = self._compute(slot.session, data)
+                answer, session = self._compute(before, data)
                 if session is not None:
-                    session = limiting.kept(self._limits, slot.session, session)
+                    session = limiting.kept(self._limits, before, session)
                 self._store.put(slot, session)
+                if session is not before and action not in AHEAD:
+                    slot.done = request
             return {"ok": answer}
         except (BackendError, ParameterError, Refused, StateRefused) as error:
             return {"error": error_facts(error)}
@@ -207,9 +216,11 @@ class Actions:
         limiting.check_state(self._limits, state)
         name = state["model"]["name"]
         offered = {choice.name for choice in self._models.choices()} | {self._models.default}
+        own = arguments.flag_argument("own", data.get("own", False))
         there = name in offered or self._models.status(name).phase == "ready"
-        if "link" in data and not there and not self._models.public:
-            # Who follows a link must not fetch a model of somebody else's choice unasked.
+        if "link" in data and not own and not there and not self._models.public:
+            # Who follows a link must not fetch a model of somebody else's choice unasked; a page
+            # that brings back its own copy chose the model itself.
             raise Refused("link_model", model=name)
         status = self._models.request(name)
         if status.phase != "ready":

@@ -49,7 +49,7 @@ def error_facts(
         }
         return {"code": "parameter", "facts": facts, "message": str(error)}
     plain = {
-        name: value if isinstance(value, int | float) else str(value)
+        name: value if isinstance(value, int | float | None) else str(value)
         for name, value in error.facts.items()
     }
     return {"code": error.code, "facts": plain, "message": str(error)}

@@ -22,6 +22,7 @@ from explorer.ui.payload import choice_payload
 SCRIPTS = (
     "format.js",
     "dom.js",
+    "keep.js",
     "transport.js",
     "strip.js",
     "table.js",

@@ -24,6 +24,7 @@ class Slot:
     client: str = ""
     session: Session | None = None
     weight: int = SLOT_BYTES
+    done: str | None = None  # the request that made it what it is
     used_at: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 

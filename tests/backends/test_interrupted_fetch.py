@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.backends import weights
+from explorer.backends import manifest, weights
 from explorer.backends.base import ModelUnavailable
 from explorer.backends.catalogue import CatalogueEntry
 from explorer.backends.weights import ensure_weights
@@ -40,7 +40,7 @@ def test_what_a_killed_process_left_is_removed(
 
 
 def _no_manifest(folder: Path) -> None:
-    (folder / weights.MANIFEST).unlink()
+    (folder / manifest.MANIFEST).unlink()
 
 
 def _wrong_size(folder: Path) -> None:
@@ -53,14 +53,14 @@ def _missing_file(folder: Path) -> None:
 
 def _garbage(text: str) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
-        (folder / weights.MANIFEST).write_bytes(text.encode("latin-1"))
+        (folder / manifest.MANIFEST).write_bytes(text.encode("latin-1"))
 
     return spoil
 
 
 def _older_format(folder: Path) -> None:
-    manifest = json.loads((folder / weights.MANIFEST).read_text())
-    (folder / weights.MANIFEST).write_text(json.dumps({**manifest, "format": weights.FORMAT - 1}))
+    made = json.loads((folder / manifest.MANIFEST).read_text())
+    (folder / manifest.MANIFEST).write_text(json.dumps({**made, "format": manifest.FORMAT - 1}))
 
 
 @pytest.mark.usefixtures("no_pip")

@@ -220,7 +220,7 @@ def test_a_model_larger_than_the_budget(make: Make, folders: list[str]) -> None:
     models = make(room=0.5)
     with pytest.raises(ModelUnavailable) as caught:
         models.get(folders[0])
-    assert caught.value.code == "model_no_memory"
+    assert caught.value.code == "model_over_budget"
     facts = caught.value.facts
     assert facts["allowed"] == int(0.5 * SIZE) + SLACK
     assert facts["needed"] == (Path(folders[0]) / "model.safetensors").stat().st_size

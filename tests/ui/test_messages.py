@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
-from explorer.backends import base, loading
+from explorer.backends import base, why_not
 from explorer.backends.base import (
     BackendError,
     ContextTooLong,
@@ -277,7 +277,7 @@ def reasons(kind: type[BackendError], argument: ast.expr) -> list[str]:
     if isinstance(argument, ast.Constant):
         return [f"{'remote' if kind is RemoteFailed else 'model'}_{argument.value}"]
     assert kind is ModelUnavailable
-    return ["model_not_loadable", *(f"model_{reason}" for reason, _ in loading._CAUSES)]
+    return ["model_not_loadable", *(f"model_{reason}" for reason, _ in why_not._CAUSES)]
 
 
 def values_given() -> list[tuple[str, str, set[str]]]:
@@ -359,7 +359,7 @@ def test_a_backend_error_as_facts() -> None:
 def test_facts_are_numbers_and_text() -> None:
     error = ModelUnavailable("no_space", "full", folder=Path("/x"), free=5, needed=None)
     facts = error_facts(error)["facts"]
-    assert facts == {"folder": "/x", "free": 5, "needed": "None"}
+    assert facts == {"folder": "/x", "free": 5, "needed": None}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, [1], {}])
