@@ -29,6 +29,7 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     "ssr_mode": False,
     "footer_links": ["api"],
     "max_file_size": "1mb",
+    "css": "footer :is(a, button) { color: var(--body-text-color) !important }",  # else too faint
 }
 
 

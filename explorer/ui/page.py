@@ -50,7 +50,8 @@ class Page(gr.HTML):
 
     def __init__(self, models: Models, act: Callable[..., Any]) -> None:
         super().__init__(
-            json.dumps(_setup(models)),
+            # Gradio writes it into its own page, where names of models must not be markup either.
+            json.dumps(_setup(models)).replace("<", r"\u003c"),
             html_template=_asset("page.html"),
             css_template="\n".join(_asset(f"css/{name}") for name in STYLES),
             js_on_load="\n".join(_asset(f"js/{name}") for name in SCRIPTS),

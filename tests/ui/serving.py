@@ -22,7 +22,13 @@ BYTES = [bytes([value]) for value in range(256)]
 @contextmanager
 def served(backend: Backend) -> Iterator[tuple[gr.Blocks, str]]:
     """The app and its address."""
-    demo = build_ui(FakeModels(small=backend))
+    with served_models(FakeModels(small=backend)) as both:
+        yield both
+
+
+@contextmanager
+def served_models(models: FakeModels) -> Iterator[tuple[gr.Blocks, str]]:
+    demo = build_ui(models)
     demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
     try:
         yield demo, str(demo.local_url)
