@@ -29,9 +29,9 @@ def test_no_script_turns_text_into_markup_or_code(script: Path) -> None:
     assert not RUNS.findall(code(script))
 
 
-def test_elements_are_made_in_two_places_and_the_ledger() -> None:
+def test_elements_are_made_in_two_places() -> None:
     made = {script.name for script in SCRIPTS if MADE_BY_NAME.search(code(script))}
-    assert made == {"dom.js", "drawing.js", "ledger.js"}
+    assert made == {"dom.js", "drawing.js"}
 
 
 def test_addresses_are_of_the_page_s_own_files() -> None:

@@ -67,12 +67,10 @@ function stageHead(stage, curve) {
 // What the rule compares, by rank, and the line it draws.
 function curveChart(curve, name) {
   const width = 120, height = 40, pad = 3;
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
-  svg.setAttribute('role', 'img');
+  const says = t('curve_label', { rule: name, quantity: t('quantity_' + curve.quantity), line: quantityText(curve.quantity, curve.line), kept: grouped(curve.kept) });
+  const svg = sheet(width, height, says);
   svg.setAttribute('class', 'curve-chart');
-  svg.setAttribute('aria-label', t('curve_label', { rule: name, quantity: t('quantity_' + curve.quantity), line: quantityText(curve.quantity, curve.line), kept: grouped(curve.kept) }));
-  shape(svg, 'title', {}, t('curve_label', { rule: name, quantity: t('quantity_' + curve.quantity), line: quantityText(curve.quantity, curve.line), kept: grouped(curve.kept) }));
+  shape(svg, 'title', {}, says);
   const known = curve.values.filter(value => value !== null);
   const all = curve.line === null ? known : [...known, curve.line];
   const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
