@@ -169,12 +169,12 @@ SIGNS = {chr(0x2400 + code): chr(code) for code in range(0x20)}
 SIGNS |= {"␣": " ", "⏎": "\n", "⇥": "\t", "␡": "\x7f", "◌": ""}
 SHOWN = re.compile(r"⟨U\+([0-9A-F]+)⟩|⟨([0-9A-F]{2}(?: [0-9A-F]{2})*)⟩|(.)", re.DOTALL)
 # What hides, what reorders, what stands for it, and marks, more often than chance has it.
-tricky = st.text(
-    st.sampled_from("ab \n\t\0⟨⟩␣⏎◌\u200b\u200d\u202e\u2066\ufeff\ufe0f\xa0\u3000\u3164אا")
-    | st.sampled_from("eÅ\u212b\u0301\u0302\u0323\u0344か\u3099\u1100\u1161\uac00य\u093c\u095f")
-    | st.characters(codec="utf-8"),
-    max_size=20,
-)
+hiding = list("ab \n\t\0⟨⟩␣⏎◌\u200b\u200d\u202e\u2066\ufeff\ufe0f\xa0\u3000\u3164אا")
+likeness = list("eÅ\u212b\u0301\u0302\u0323\u0344か\u3099\u1100\u1161\uac00य\u093c\u095f")
+written = ["⟨U+200B⟩", "⟨E3 81⟩", "⟨unused⟩"]
+tricky = st.lists(
+    st.sampled_from(hiding + likeness + written) | st.characters(codec="utf-8"), max_size=20
+).map("".join)
 tokens = st.binary(max_size=40) | tricky.map(str.encode)
 
 
