@@ -43,12 +43,11 @@ function aheadRow(path, name) {
   go.title = t('adopt_title');
   go.disabled = running;
   go.addEventListener('click', () => adoptAhead(path.token_ids));
-  const text = make('span', '', path.text.replaceAll('\n', '⏎') + (path.finished ? '' : ' …'));
-  text.dir = 'auto';
-  cell.append(go, text);
-  const repeated = make('td', 'num', path.repetition === null ? unknown : share(path.repetition));
+  cell.append(go, makeToken('span', '', path.text.replaceAll('\n', '⏎') + (path.finished ? '' : ' …')));
+  const number = (label, text) => { const found = make('td', 'num', text); found.dataset.label = t(label); return found; };
+  const repeated = number('branch_repetition', path.repetition === null ? unknown : share(path.repetition));
   if (path.repetition > 0) repeated.classList.add('repeats');
-  row.append(make('th', 'ahead-name', name), cell, make('td', 'num', grouped(path.tokens)), make('td', 'num', path.score === null ? unknown : decimals(path.score, 4)), make('td', 'num', decimals(path.sum, 2)), make('td', 'num', probability(path.probability)), repeated);
+  row.append(make('th', 'ahead-name', name), cell, number('branch_tokens', grouped(path.tokens)), number('ahead_score', path.score === null ? unknown : decimals(path.score, 4)), number('branch_sum', decimals(path.sum, 2)), number('ahead_product', probability(path.probability)), repeated);
   row.firstChild.scope = 'row';
   return row;
 }
@@ -81,14 +80,13 @@ function drawAheadTree(data) {
   oneTabStop([...el['ahead-tree'].querySelectorAll('.tree-token')]);
 }
 function aheadToken(node, best, data) {
-  const button = make('button', 'tree-token', node.text);
+  const button = makeToken('button', 'tree-token', node.text);
   button.type = 'button';
-  button.dir = 'auto';
   button.dataset.bucket = bucket(node.probability);
   button.classList.toggle('on-path', best.has(node.id));
   const says = t('ahead_token', { p: probability(node.probability), sum: decimals(node.sum, 2), product: probability(Math.exp(node.sum)) });
   button.title = says + '\n' + t('adopt_title');
-  button.setAttribute('aria-label', node.text + ': ' + says);
+  button.setAttribute('aria-label', isolated(node.text) + ': ' + says);
   button.addEventListener('click', () => {
     const ids = [];
     for (let at = node.id; at >= 0; at = data.nodes[at].parent) ids.unshift(data.nodes[at].token_id);
@@ -122,8 +120,9 @@ async function lookAhead() {
   aheadStopped = false;
   aheadFound = [];
   aheadOf = textOf(current);
-  el['ahead-run'].hidden = true;
   el['ahead-stop'].hidden = false;
+  const giveBack = handFocus(el['ahead-stop']);
+  el['ahead-run'].hidden = true;
   setButtons();
   for (const kind of aheadKind === 'side' ? ['greedy', 'beam', 'sample'] : [aheadKind]) {
     const mine = { kind, width: numbers.width, data: null };
@@ -139,8 +138,9 @@ async function lookAhead() {
   }
   running = false;
   el['ahead-run'].hidden = false;
-  el['ahead-stop'].hidden = true;
   setButtons();
+  giveBack();
+  el['ahead-stop'].hidden = true;
   drawAhead();
 }
 el['ahead-run'].addEventListener('click', lookAhead);
@@ -156,7 +156,7 @@ for (const button of element.querySelectorAll('[data-ahead]')) {
     drawAhead();
   });
 }
-if (!AHEAD_FIELDS[aheadKind]) aheadKind = 'beam';
+if (!Object.hasOwn(AHEAD_FIELDS, aheadKind)) aheadKind = 'beam';
 aheadInput('depth').value = aheadDepth[aheadKind];
 aheadInput('depth').addEventListener('input', () => { aheadDepth[aheadKind] = aheadInput('depth').value; });
 roving(el['ahead-tree'], '.tree-token');

@@ -15,12 +15,12 @@ function drawChart(chart) {
   for (let i = 0; i < count; i++) {
     const x = left + slot * i, w = slot * 0.36;
     const group = shape(svg, 'g', { class: 'pair' });
-    shape(group, 'title', {}, chart.labels[i] + '  ' + t('raw') + ' ' + probability(chart.raw[i]) + '  ' + t('final') + ' ' + (chart.bounds ? between(...chart.bounds[i]) : probability(chart.final[i])));
+    shape(group, 'title', {}, isolated(chart.labels[i]) + '  ' + t('raw') + ' ' + probability(chart.raw[i]) + '  ' + t('final') + ' ' + (chart.bounds ? between(...chart.bounds[i]) : probability(chart.final[i])));
     shape(group, 'rect', { x, y: top, width: slot, height: tall, class: 'hit' });
     shape(group, 'rect', { x: x + slot * 0.12, y: y(chart.raw[i]), width: w, height: Math.max(0, top + tall - y(chart.raw[i])), class: 'raw' });
     shape(group, 'rect', { x: x + slot * 0.5, y: y(chart.final[i]), width: w, height: Math.max(0, top + tall - y(chart.final[i])), class: 'final' });
     if (chart.bounds) shape(group, 'line', { x1: x + slot * 0.68, x2: x + slot * 0.68, y1: y(Math.min(peak, chart.bounds[i][0])), y2: y(Math.min(peak, chart.bounds[i][1])), class: 'between' });
-    const label = chart.labels[i].length > 9 ? chart.labels[i].slice(0, 8) + '…' : chart.labels[i];
+    const label = shortened(chart.labels[i], 9);
     const lx = x + slot / 2, ly = top + tall + 9;
     shape(svg, 'text', { x: lx, y: ly, transform: `rotate(-52 ${lx} ${ly})`, 'text-anchor': 'end', class: chart.cut !== null && i >= chart.cut ? 'label gone' : 'label' }, label);
   }

@@ -45,7 +45,7 @@ function drawDialChart(dials) {
     shape(group, 'title', {}, t('dial_point', { token: one.text, surprise: inBitsOf(one.surprise), mu: decimals(one.mu, 2), next: decimals(one.next_mu, 2), kept: grouped(one.kept) }));
     shape(group, 'rect', { x: x(i) - slot / 2, y: top, width: slot, height: height - top - bottom, class: 'hit' });
     if (one.surprise !== null) shape(group, 'rect', { x: x(i) - slot * 0.3, width: slot * 0.6, y: y(one.surprise), height: Math.max(0.5, y(0) - y(one.surprise)), class: 'surprise' });
-    if (past.length <= 24) shape(svg, 'text', { x: x(i), y: height - bottom + 10, transform: `rotate(-45 ${x(i)} ${height - bottom + 10})`, 'text-anchor': 'end', class: 'label' }, one.text.length > 7 ? one.text.slice(0, 6) + '…' : one.text);
+    if (past.length <= 24) shape(svg, 'text', { x: x(i), y: height - bottom + 10, transform: `rotate(-45 ${x(i)} ${height - bottom + 10})`, 'text-anchor': 'end', class: 'label' }, shortened(one.text, 7));
   });
   shape(svg, 'polyline', { points: mus.map((mu, i) => `${x(i).toFixed(1)},${y(mu).toFixed(1)}`).join(' '), class: 'mu' });
   shape(svg, 'line', { x1: left, x2: width - right, y1: y(dials.tau), y2: y(dials.tau), class: 'tau' });

@@ -60,7 +60,7 @@ async function applyChain() {
   try {
     chain = JSON.parse(el['chain-json'].value);
   } catch (error) {
-    return setText(el['chain-error'], t('error_json', { detail: error.message }));
+    return setText(el['chain-error'], t('error_json', { detail: visible(error.message) }));
   }
   while (busy) await pause(5);
   setBusy(true);

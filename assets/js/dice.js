@@ -15,10 +15,10 @@ function drawDice(table) {
     if (button.dataset.draw === 'last') button.disabled = !last;
   }
   el.segments.replaceChildren(...draw.segments.map((one, i) => {
-    const node = make('span', 'segment', one.high - one.low > 0.045 ? one.text : '');
+    const node = makeToken('span', 'segment', one.high - one.low > 0.045 ? one.text : '');
     node.style.flexGrow = one.high - one.low;
     node.dataset.shade = i % 4;
-    node.title = one.text + '  ' + probability(one.high - one.low);
+    node.title = isolated(one.text) + '  ' + probability(one.high - one.low);
     return node;
   }));
   const end = draw.segments.at(-1)?.high ?? 0;
@@ -79,9 +79,8 @@ function drawRolls(rolls) {
   const top = Math.max(...rows.flatMap(([, seen, hoped]) => [seen, hoped]), 1);
   el['rolls-body'].replaceChildren(...rows.map(([text, seen, hoped]) => {
     const row = make('tr'), bar = make('td', 'roll-bar');
-    const name = make('th', 'roll-token', text);
+    const name = makeToken('th', 'roll-token', text);
     name.scope = 'row';
-    name.dir = 'auto';
     bar.append(make('div'));
     bar.style.setProperty('--seen', seen / top);
     bar.style.setProperty('--hoped', hoped / top);

@@ -11,6 +11,18 @@ function make(tag, className, text) {
   return node;
 }
 const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+// A token's text. What stands in it for something unseen is set apart: in looks, and in direction.
+function setToken(node, text) {
+  if (!text.includes('⟨')) return setText(node, text);
+  if (node.textContent === text) return;
+  node.replaceChildren(...text.split(/(⟨[^⟩]*⟩)/).filter(Boolean).map(part => part.startsWith('⟨') ? Object.assign(make('span', 'sign', part), { dir: 'ltr' }) : part));
+}
+function makeToken(tag, className, text) {
+  const node = make(tag, className);
+  node.dir = 'auto';
+  setToken(node, text);
+  return node;
+}
 
 function translatePage() {
   el.root.lang = language;
@@ -48,9 +60,18 @@ function oneTabStop(nodes, preferred = 0) {
   nodes.forEach((node, i) => { const index = i === preferred ? 0 : -1; if (node.tabIndex !== index) node.tabIndex = index; });
 }
 
-let noteTimer = 0;
+// A button that is about to be disabled or hidden hands its focus on, and has it back afterwards.
+function handFocus(to) {
+  const from = document.activeElement;
+  if (!from?.matches('.nte button')) return () => {};
+  to.focus();
+  return () => { if ([to, document.body].includes(document.activeElement)) from.focus(); };
+}
+
+let noteTimer = 0, beforeNote = null; // what was focused when a note came
 function showNote(text, { retry = null, kind = 'error', stays = false } = {}) {
   clearTimeout(noteTimer);
+  if (!el.note.contains(document.activeElement)) beforeNote = document.activeElement;
   setText(el['note-text'], text);
   el.note.dataset.kind = kind;
   el.note.hidden = false;
@@ -58,7 +79,10 @@ function showNote(text, { retry = null, kind = 'error', stays = false } = {}) {
   el['note-retry'].onclick = retry;
   if (kind === 'info' && !stays) noteTimer = setTimeout(hideNote, 2500);
 }
-function hideNote() { el.note.hidden = true; }
+function hideNote() {
+  if (el.note.contains(document.activeElement)) beforeNote?.focus();
+  el.note.hidden = true;
+}
 el['note-close'].addEventListener('click', hideNote);
 
 function download(name, type, content) {

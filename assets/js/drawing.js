@@ -7,6 +7,10 @@ function shape(parent, tag, attributes, text) {
   parent.append(node);
   return node;
 }
+function shortened(text, most) {
+  const characters = [...text]; // not UTF-16 units, of which a half is no character
+  return characters.length > most ? characters.slice(0, most - 1).join('') + '…' : text;
+}
 function sheet(width, height, says) {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);

@@ -69,7 +69,6 @@ function showTicks(parts, stage) {
 }
 
 // Words: bans, biases, breakers. The server turns each into token ids and says how many.
-const wordTexts = new Map(); // the text that was typed, by its ids
 function wordsField(rule, field, made, name) {
   const box = make('div', 'words'), list = make('ul', 'word-list'), row = make('div', 'word-add');
   const text = make('input'), add = make('button', '', t('add_word')), warning = make('p', 'hint word-warning');
@@ -94,10 +93,9 @@ function wordsField(rule, field, made, name) {
     if (answer.error) return showNote(sayError(answer.error));
     const tokens = answer.ok.encode.tokens, ids = tokens.map(token => token.token_id);
     if (!ids.length) return;
-    const pieces = tokens.map(token => token.text).join(' · ');
-    setText(warning, ids.length > 1 ? t('several_tokens_' + field.kind, { text: answer.ok.encode.text, count: ids.length, pieces }) : '');
+    const pieces = tokens.map(token => isolated(token.text)).join(' · ');
+    setText(warning, ids.length > 1 ? t('several_tokens_' + field.kind, { text: visible(answer.ok.encode.text), count: ids.length, pieces }) : '');
     for (const token of tokens) tokenTexts[token.token_id] = token.text;
-    wordTexts.set(ids.join(), answer.ok.encode.text);
     const now = rule.values[field.name];
     if (field.kind === 'sequences') rule.values[field.name] = [...now.filter(one => one.join() !== ids.join()), ids];
     else if (field.kind === 'token_ids') rule.values[field.name] = [...new Set([...now, ids.at(-1)])];
@@ -112,10 +110,10 @@ function wordsField(rule, field, made, name) {
     remove.type = 'button';
     remove.setAttribute('aria-label', t('remove_word', { word: label }));
     remove.addEventListener('click', () => { rule.values[field.name] = removed(); rulesChanged(); text.focus(); });
-    item.append(make('span', '', label), remove);
+    item.append(makeToken('span', '', label), remove);
     return item;
   };
-  const said = id => tokenTexts[id] ?? '#' + id;
+  const said = id => isolated(tokenTexts[id] ?? '#' + id);
   made[field.name] = {
     show(now) {
       const key = JSON.stringify(now) + JSON.stringify(Object.keys(tokenTexts).length);

@@ -4,11 +4,25 @@ const limits = setup.limits; // how much this server lets anybody ask for
 const remembered = name => { try { return localStorage.getItem('nte-' + name); } catch { return null; } };
 const remember = (name, value) => { try { localStorage.setItem('nte-' + name, value); } catch { /* private mode: not remembered */ } };
 let language = remembered('language') || (navigator.languages?.[0] ?? navigator.language ?? 'en').slice(0, 2).toLowerCase();
-if (!setup.texts[language]) language = 'en';
+if (!Object.hasOwn(setup.texts, language)) language = 'en';
 let asFraction = remembered('fraction') === '1';
 
 const has = key => key in setup.texts[language];
-const t = (key, facts = {}) => (setup.texts[language][key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => name in facts ? facts[name] : whole);
+const t = (key, facts = {}) => (setup.texts[language][key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => Object.hasOwn(facts, name) ? isolated(facts[name]) : whole);
+
+// What somebody typed, named or sent, made visible. The server has done so for tokens already.
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800\ufffc]/gu;
+function sign(character) {
+  const code = character.codePointAt(0);
+  if (character === '\n') return '⏎';
+  if (character === '\t') return '⇥';
+  return code < 0x20 ? String.fromCodePoint(0x2400 + code) : '⟨U+' + code.toString(16).toUpperCase().padStart(4, '0') + '⟩';
+}
+const visible = text => String(text).replace(UNSEEN, sign);
+// Between other words, a text that runs from right to left must not take their order along: it goes
+// between the two characters that Unicode has for this, the only way in a tooltip.
+const RIGHT_TO_LEFT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\u0800-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+const isolated = text => RIGHT_TO_LEFT.test(text) ? '\u2068' + text + '\u2069' : text;
 // A formatter takes far longer to make than to use, and a table uses hundreds of numbers.
 const formatters = new Map();
 function formatter(name, options) {
@@ -62,10 +76,10 @@ function overLimit(name, text) {
 }
 const sayError = error => {
   const key = 'error_' + error.code;
-  if (!has(key)) return error.message ?? error.code;
+  if (!has(key)) return visible(error.message ?? error.code);
   // What is allowed, where it is a range or a choice; otherwise the server says it in English.
   const kind = error.code === 'parameter' && error.facts.kind;
-  const said = value => value === null ? unknown : typeof value !== 'number' ? value : error.code.startsWith('model_') ? megabytes(value) : grouped(value);
+  const said = value => value === null ? unknown : typeof value !== 'number' ? visible(value) : error.code.startsWith('model_') ? megabytes(value) : grouped(value);
   const facts = Object.fromEntries(Object.entries(error.facts ?? {}).map(([name, value]) => [name, said(value)]));
   if (kind) facts.allowed = t('allowed_' + kind, facts);
   return t(key, facts);

@@ -14,7 +14,7 @@ for (const button of element.querySelectorAll('[data-view]')) button.addEventLis
   sendSettings({});
 });
 
-const valuesText = item => Object.entries(item).filter(([name, value]) => name !== 'step' && value !== null && value !== '' && typeof value !== 'object').map(([, value]) => typeof value === 'number' ? shortNumber(value) : value).join(', ');
+const valuesText = item => Object.entries(item).filter(([name, value]) => name !== 'step' && value !== null && value !== '' && typeof value !== 'object').map(([, value]) => typeof value === 'number' ? shortNumber(value) : isolated(visible(value))).join(', ');
 function quantityText(quantity, value) {
   if (value === null) return unknown;
   if (quantity === 'rank') return grouped(value);
@@ -67,12 +67,10 @@ function stageHead(stage, curve) {
 // What the rule compares, by rank, and the line it draws.
 function curveChart(curve, name) {
   const width = 120, height = 40, pad = 3;
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
-  svg.setAttribute('role', 'img');
+  const says = t('curve_label', { rule: name, quantity: t('quantity_' + curve.quantity), line: quantityText(curve.quantity, curve.line), kept: grouped(curve.kept) }) + (curve.estimate ? ' ' + t('estimate') : '');
+  const svg = sheet(width, height, says);
   svg.setAttribute('class', 'curve-chart');
-  svg.setAttribute('aria-label', t('curve_label', { rule: name, quantity: t('quantity_' + curve.quantity), line: quantityText(curve.quantity, curve.line), kept: grouped(curve.kept) }) + (curve.estimate ? ' ' + t('estimate') : ''));
-  shape(svg, 'title', {}, svg.getAttribute('aria-label'));
+  shape(svg, 'title', {}, says);
   const known = curve.values.filter(value => value !== null);
   const all = curve.line === null ? known : [...known, curve.line];
   const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
@@ -88,12 +86,11 @@ function curveChart(curve, name) {
   return svg;
 }
 function ledgerRow(row, entry, stages) {
-  const line = make('tr', 'row'), name = make('th', 'ledger-token'), pick = make('button', 'pick', row.text);
+  const line = make('tr', 'row'), name = make('th', 'ledger-token'), pick = makeToken('button', 'pick', row.text);
   line.nteToken = row.token_id;
   line.classList.toggle('gone', row.cut_by !== null);
   name.scope = 'row';
   pick.type = 'button';
-  pick.dir = 'auto';
   if (row.special) pick.classList.add('special');
   pick.setAttribute('aria-label', t('pick_row', { token: row.text, rank: grouped(row.rank) }));
   name.append(pick, menuButton(row));
@@ -144,7 +141,7 @@ async function openMenu(tokenId) {
   if (found.alone_now) parts.push(make('p', 'hint', t('menu_is_alone')));
   else if (found.alone.length) parts.push(...found.alone.map(alternativeNode));
   else parts.push(make('p', 'hint', t('menu_never_alone')));
-  setText(el['menu-title'], found.text);
+  setToken(el['menu-title'], found.text);
   el['menu-body'].replaceChildren(...parts);
   el['menu-dialog'].showModal();
 }

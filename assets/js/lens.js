@@ -10,7 +10,7 @@ function drawLens() {
   const rows = lensRead.rows.map(lensRow);
   const plain = (name, mass, says) => {
     const row = make('tr', 'lens-rest');
-    row.append(make('th', 'lens-name', name), make('td', 'num', probability(mass.raw)), make('td', 'num', probability(mass.final)), make('td'), make('td', 'num', says), make('td'));
+    row.append(makeToken('th', 'lens-name', name), make('td', 'num', probability(mass.raw)), make('td', 'num', probability(mass.final)), make('td'), make('td', 'num', says), make('td'));
     row.firstChild.scope = 'row';
     return row;
   };
@@ -26,8 +26,7 @@ function drawLens() {
 function lensRow(read) {
   const row = make('tr'), name = make('th', 'lens-name'), bar = make('td', 'bar-col'), bars = make('div', 'bars');
   name.scope = 'row';
-  const shown = make('span', 'lens-character', read.character);
-  shown.dir = 'auto';
+  const shown = makeToken('span', 'lens-character', read.character);
   shown.title = read.code;
   name.append(shown);
   const most = Math.max(...lensRead.rows.map(one => Math.max(one.raw, one.final)));
@@ -35,9 +34,8 @@ function lensRow(read) {
   bar.append(bars);
   const ways = make('td', 'lens-ways');
   for (const way of read.ways) {
-    const go = make('button', 'tree-token', way.texts.join(' → '));
+    const go = makeToken('button', 'tree-token', way.texts.map(isolated).join(' → '));
     go.type = 'button';
-    go.dir = 'auto';
     go.dataset.bucket = bucket(way.raw);
     go.title = t('lens_way', { p: probability(way.raw) });
     go.addEventListener('click', async () => { if (running) return; while (busy) await pause(5); perform('adopt', { token_ids: way.token_ids }); });

@@ -17,7 +17,9 @@ function show(view) {
   showTable(view);
   setButtons();
   const name = setup.models.find(choice => choice.name === view.model.name)?.title ?? view.model.name;
-  setText(el['model-facts'], t('model_facts', { name, vocab: grouped(view.model.vocab_size), context: grouped(view.model.context_length), family: view.model.family, dtype: view.model.dtype ?? unknown, device: view.model.device ?? unknown, licence: view.model.licence ?? t('licence_unknown') }));
+  const { vocab_size, context_length, family, dtype, device, licence } = view.model;
+  const said = Object.fromEntries(Object.entries({ name, family, dtype: dtype ?? unknown, device: device ?? unknown, licence: licence ?? t('licence_unknown') }).map(([fact, text]) => [fact, visible(text)]));
+  setText(el['model-facts'], t('model_facts', { ...said, vocab: grouped(vocab_size), context: grouped(context_length) }));
 }
 function showTable(table) {
   Object.assign(current, table);
@@ -28,7 +30,14 @@ function showTable(table) {
   drawLedger(current);
   drawDice(current);
   drawCockpit(current);
+  sayTable(current);
   readBeyond();
+}
+// For those who hear the page: what the table says, once it has come to rest.
+let sayTimer = 0;
+function sayTable({ rows: [first], summary }) {
+  clearTimeout(sayTimer);
+  sayTimer = setTimeout(() => setText(el.said, t('say_table', { token: first.text, p: finalOf(first), kept: grouped(summary.kept) })), 600);
 }
 function redraw() {
   translatePage();
@@ -105,6 +114,7 @@ async function run(action) {
   running = true;
   wanted = count;
   el.stop.hidden = false;
+  const giveBack = handFocus(el.stop);
   setButtons();
   for (let done = 0; done < wanted; done++) {
     setText(el['run-progress'], t('run_progress', { done: grouped(done), count: grouped(count) }));
@@ -115,8 +125,9 @@ async function run(action) {
     if (current.stop) break;
   }
   running = false;
-  el.stop.hidden = true;
   setButtons();
+  giveBack();
+  el.stop.hidden = true;
 }
 function stopRun() { wanted = 0; }
 

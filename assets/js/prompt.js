@@ -4,19 +4,19 @@ let asking = 0; // the number of the latest question: an older one that still wa
 
 function buildModels() {
   const options = setup.models.map(choice => {
-    const option = make('option', '', [choice.title, choice.languages.join(' '), choice.needs_hub ? 'Hub' : ''].filter(Boolean).join(' · '));
+    const option = make('option', '', visible([choice.title, choice.languages.join(' '), choice.needs_hub ? 'Hub' : ''].filter(Boolean).join(' · ')));
     option.value = choice.name;
     return option;
   });
   const known = setup.models.map(choice => choice.name);
-  if (!known.includes(setup.default_model)) options.unshift(Object.assign(make('option', '', setup.default_model), { value: setup.default_model }));
+  if (!known.includes(setup.default_model)) options.unshift(Object.assign(make('option', '', visible(setup.default_model)), { value: setup.default_model }));
   if (!setup.public) options.push(Object.assign(make('option', '', t('other_model_choice')), { value: '' }));
   const chosen = el.model.value;
   el.model.replaceChildren(...options);
   el.model.value = chosen || setup.default_model;
 }
 function selectModel(name) {
-  if (![...el.model.options].some(option => option.value === name)) el.model.prepend(Object.assign(make('option', '', name), { value: name }));
+  if (![...el.model.options].some(option => option.value === name)) el.model.prepend(Object.assign(make('option', '', visible(name)), { value: name }));
   el.model.value = name;
   el['other-model'].hidden = el['load-other'].hidden = true;
 }
@@ -59,7 +59,7 @@ async function askModel(more = {}) {
     if (mine !== asking) return;
     const ok = await perform('ask', question);
     if (mine !== asking) return;
-    if (!ok) { hideLoading(); return; }
+    if (!ok) { hideLoading(); if (current) selectModel(current.model.name); return; }
     if (!ok.status) { hideLoading(); return; }
     if (await waitFor(ok.status, mine) !== 'ready') return;
   }
@@ -84,7 +84,7 @@ async function waitFor(status, mine) {
 function showLoading(status) {
   const title = setup.models.find(choice => choice.name === status.model)?.title ?? status.model;
   const counted = status.phase === 'downloading' && status.total_bytes;
-  setText(el['loading-text'], t('loading_' + status.phase, { model: title, done: counted ? megabytes(status.done_bytes) : '', total: counted ? megabytes(status.total_bytes) : '' }));
+  setText(el['loading-text'], t('loading_' + status.phase, { model: visible(title), done: counted ? megabytes(status.done_bytes) : '', total: counted ? megabytes(status.total_bytes) : '' }));
   if (counted) { el['loading-bar'].max = status.total_bytes; el['loading-bar'].value = status.done_bytes; } else el['loading-bar'].removeAttribute('value');
   el.loading.hidden = false;
 }

@@ -18,10 +18,9 @@ function drawRounding() {
     rounded: rounded === null ? unknown : decimals(rounded, 2),
   }));
   el['rounding-body'].replaceChildren(...found.rows.map(row => {
-    const line = make('tr'), name = make('th', 'pin-word'), token = make('span', 'pin-text', row.text);
+    const line = make('tr'), name = make('th', 'pin-word');
     name.scope = 'row';
-    token.dir = 'auto';
-    name.append(token);
+    name.append(makeToken('span', 'pin-text', row.text));
     const difference = row.rounded - row.full;
     const cells = [probability(row.full), probability(row.rounded), (difference < 0 ? '−' : '+') + probability(Math.abs(difference))].map(text => make('td', 'num', text));
     line.append(name, ...cells);

@@ -8,7 +8,7 @@ const COLOURS = {
 };
 const sumOf = (chip, name) => chip.parts.some(part => part[name] === null) ? null : chip.parts.reduce((sum, part) => sum + part[name], 0);
 const worstOf = (chip, name) => chip.parts.some(part => part[name] === null) ? null : Math.max(...chip.parts.map(part => part[name]));
-let colourBy = remembered('colour') in COLOURS ? remembered('colour') : 'probability';
+let colourBy = Object.hasOwn(COLOURS, remembered('colour')) ? remembered('colour') : 'probability';
 function bucketBy(name, value) {
   if (value === null || value === undefined) return 'unknown';
   const { ends, rising } = COLOURS[name];
@@ -57,9 +57,11 @@ function drawStrip(view) {
     }
     if (chip.breaks) nodes.push(make('span', 'break'));
   }
+  const focused = el.chips.contains(document.activeElement);
   arrange(el.chips, nodes);
   const chips = [...el.chips.querySelectorAll('button')];
   oneTabStop(chips, chips.length - 1);
+  if (focused && !el.chips.contains(document.activeElement)) chips.at(-1)?.focus({ preventScroll: true });
   requestAnimationFrame(() => { el.chips.scrollTop = el.chips.scrollHeight; }); // no layout before all is drawn
   setText(el.length, t('token_count', { count: grouped(view.length), limit: grouped(view.model.context_length) }));
 }
@@ -72,15 +74,14 @@ function arrange(box, nodes) {
 }
 
 function chipNode(chip, view) {
-  const node = make('button', 'chip', chip.text);
+  const node = makeToken('button', 'chip', chip.text);
   node.type = 'button';
-  node.dir = 'auto';
   node.dataset.bucket = bucketBy(colourBy, COLOURS[colourBy].of(chip));
   if (chip.special) node.classList.add('special');
   node.classList.add(chip.prompt ? 'of-prompt' : 'of-text');
   if (chip.parts.length > 1) node.classList.add('joined');
   node.style.setProperty('--p', chip.probability ?? 0);
-  node.setAttribute('aria-label', chip.text + ': ' + describe(chip).flat().join(' '));
+  node.setAttribute('aria-label', isolated(chip.text) + ': ' + describe(chip).flat().join(' '));
   const depth = chip.parts[0].position - view.prompt_length;
   node.nteChip = chip;
   if (depth >= 0) node.addEventListener('click', () => { hidePop(); perform('rewind', { depth }); });
@@ -92,7 +93,7 @@ function chipNode(chip, view) {
 function describe(chip) {
   const lines = [];
   for (const part of chip.parts) {
-    if (chip.parts.length > 1) lines.push([part.text, '']);
+    if (chip.parts.length > 1) lines.push([isolated(part.text), '']);
     lines.push([t('part_id'), String(part.token_id)]);
     lines.push([t('part_bytes'), (part.bytes_hex.match(/../g) ?? [unknown]).join(' ').toUpperCase()]);
     lines.push([t('part_rank'), part.rank !== null ? grouped(part.rank) : part.rank_beyond ? t('rank_beyond', { count: grouped(part.rank_beyond) }) : part.position > 0 ? t('not_asked') : unknown]);
@@ -113,16 +114,21 @@ function showPop(node) {
     list.append(make('dt', value === '' ? 'head' : '', name));
     if (value !== '') list.append(make('dd', '', value));
   }
-  el.pop.replaceChildren(make('strong', '', chip.text), list);
+  el.pop.replaceChildren(makeToken('strong', '', chip.text), list);
   if (!chip.prompt) el.pop.append(make('p', 'hint', t('go_back')));
   el.pop.hidden = false;
   const at = node.getBoundingClientRect(), size = el.pop.getBoundingClientRect();
   el.pop.style.left = Math.max(8, Math.min(at.left, innerWidth - size.width - 8)) + 'px';
   el.pop.style.top = (at.bottom + size.height + 8 < innerHeight ? at.bottom + 6 : Math.max(8, at.top - size.height - 6)) + 'px';
 }
-function hidePop() { el.pop.hidden = true; el.pop.classList.remove('held'); popHeld = false; }
+function hidePop() {
+  if (el.pop.contains(document.activeElement)) popOf?.focus();
+  el.pop.hidden = true;
+  el.pop.classList.remove('held');
+  popHeld = false;
+}
 // A prompt token that was clicked keeps its box open, with a way to stand just before it.
-let popHeld = false;
+let popHeld = false, popOf = null;
 function offerJump(position) {
   if (position < 1) return;
   const jump = make('button', 'main', t('jump'));
@@ -131,6 +137,7 @@ function offerJump(position) {
   el.pop.append(jump);
   el.pop.classList.add('held');
   popHeld = true;
+  popOf = document.activeElement;
   jump.focus();
 }
 document.addEventListener('pointerdown', event => { if (popHeld && !el.pop.contains(event.target)) hidePop(); });

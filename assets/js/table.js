@@ -53,13 +53,13 @@ function drawRow(row, at, top) {
   node.classList.toggle('inexact', row.probability_low !== undefined);
   node.nteToken = row.token_id;
   setText(parts.rank, grouped(row.rank));
-  setText(parts.pick, row.text);
+  setToken(parts.pick, row.text);
   parts.pick.classList.toggle('special', row.special);
   const cut = row.cut_by === null ? '' : stepName(row.cut_by);
   const raw = probability(row.raw_probability), final = finalOf(row);
   const said = t('pick_row', { token: row.text, rank: grouped(row.rank) }) + ', ' + t('raw') + ' ' + raw + ', ' + t('final') + ' ' + final + (cut ? ', ' + t('cut_at', { step: cut }) : '');
   parts.pick.setAttribute('aria-label', said);
-  setText(parts.joins, row.completes ? '→ ' + row.completes : '');
+  setText(parts.joins, row.completes ? '→ ' + isolated(row.completes) : '');
   parts.joins.title = row.completes ? t('completes', { text: row.completes }) : '';
   setText(parts.id, String(row.token_id));
   setText(parts.raw, raw);
@@ -107,7 +107,7 @@ function drawSummary(table, view) {
   drawCertainty(s);
   const notes = [];
   if (view.stop) notes.push(t(view.stop, { limit: grouped(view.model.context_length) }));
-  if (s.kept === 1 && !(s.partial?.unsent[1] > 0) && table.rows.length) notes.push(t('only_one', { token: '“' + table.rows[0].text + '”' }));
+  if (s.kept === 1 && !(s.partial?.unsent[1] > 0) && table.rows.length) notes.push(t('only_one', { token: '“' + isolated(table.rows[0].text) + '”' }));
   setText(el['stop-note'], notes.join(' '));
   el['stop-note'].hidden = !notes.length;
 }
@@ -126,7 +126,8 @@ function pickRow(event) {
   const row = event.target.closest('.row');
   if (!row || row.nteToken === undefined) return;
   if (event.target.closest('.more')) return openMenu(row.nteToken);
-  if (!getSelection()?.toString()) perform('pick', { token_id: row.nteToken });
+  // Who marks a row's text to copy it clicks, too. A key picks all the same, whatever is marked.
+  if (event.detail === 0 || !getSelection()?.toString()) perform('pick', { token_id: row.nteToken });
 }
 el.tbody.addEventListener('click', pickRow);
 roving(el.tbody, 'button.pick');

@@ -86,16 +86,15 @@ function treeToken(node) {
   let button = treeNodes.get(node.id);
   const key = [language, asFraction, node.text, node.how, node.probability, node.sum].join('\n');
   if (button?.nteKey !== key) {
-    button = make('button', 'tree-token', node.text);
+    button = makeToken('button', 'tree-token', node.text);
     button.type = 'button';
-    button.dir = 'auto';
     button.tabIndex = -1;
     button.nteNode = node.id;
     button.nteKey = key;
     button.dataset.bucket = node.id ? bucket(node.probability) : 'unknown';
     const says = node.id ? t('tree_token', { how: t('way_' + node.how), p: probability(node.probability), sum: node.sum === null ? unknown : decimals(node.sum, 2) }) : '';
     button.title = says;
-    button.setAttribute('aria-label', node.text + (says ? ': ' + says : ''));
+    button.setAttribute('aria-label', isolated(node.text) + (says ? ': ' + says : ''));
     treeNodes.set(node.id, button);
   }
   return button;
@@ -113,7 +112,7 @@ function treeTools(start, sum) {
   const pin = tool('pin', start.pinned ? '★' : '☆', start.pinned ? t('unpin') : t('pin'));
   pin.setAttribute('aria-pressed', String(start.pinned));
   const found = [pin, tool('name', '✎', t('name_branch')), tool('delete', '×', t('delete_branch'))];
-  if (start.name) found.push(make('strong', 'tree-name', start.name));
+  if (start.name) found.push(makeToken('strong', 'tree-name', visible(start.name)));
   found.push(make('span', 'tree-sum', sum === null ? unknown : 'Σ ' + decimals(sum, 1)));
   return found;
 }
@@ -197,12 +196,10 @@ el.compare.addEventListener('click', async () => {
   if (answer.error) return receive(answer);
   const found = answer.ok.branches;
   el['compare-body'].replaceChildren(...found.branches.map(branch => {
-    const row = make('tr'), cell = make('td', 'branch-text'), go = make('button', 'branch-go', (branch.pinned ? '★ ' : '') + (branch.names.join(' / ') || t('go_there')));
+    const row = make('tr'), cell = make('td', 'branch-text'), go = make('button', 'branch-go', (branch.pinned ? '★ ' : '') + (branch.names.map(name => isolated(visible(name))).join(' / ') || t('go_there')));
     go.type = 'button';
     go.addEventListener('click', () => { el['compare-dialog'].close(); perform('go_to', { node_id: branch.id }); });
-    const text = make('span', '', branch.text);
-    text.dir = 'auto';
-    cell.append(go, text);
+    cell.append(go, makeToken('span', '', branch.text));
     row.append(cell, make('td', 'num', grouped(branch.tokens)), make('td', 'num', branch.sum === null ? unknown : decimals(branch.sum, 2)), make('td', 'num', branch.repetition === null ? unknown : share(branch.repetition)));
     return row;
   }));

@@ -15,18 +15,18 @@ function drawPins() {
 function pinRow(word, read) {
   const row = make('tr'), name = make('th', 'pin-word');
   name.scope = 'row';
-  const shown = make('span', 'pin-text', word.replaceAll(' ', '␣'));
-  shown.dir = 'auto';
+  const shown = makeToken('span', 'pin-text', visible(word).replaceAll(' ', '␣'));
+  const says = t('pin_remove', { word: visible(word) });
   name.append(shown);
   const remove = make('button', 'quiet pin-remove', '×');
   remove.type = 'button';
-  remove.setAttribute('aria-label', t('pin_remove', { word }));
-  remove.title = t('pin_remove', { word });
+  remove.setAttribute('aria-label', says);
+  remove.title = says;
   remove.addEventListener('click', () => setPins(pins.filter(one => one !== word)));
   const last = make('td');
   last.append(remove);
   const pieces = read?.tokens ?? [];
-  if (pieces.length > 1 || (pieces.length && pieces[0].text !== shown.textContent)) name.append(make('span', 'pin-tokens', pieces.map(token => token.text).join(' + ')));
+  if (pieces.length > 1 || (pieces.length && pieces[0].text !== shown.textContent)) name.append(make('span', 'pin-tokens', pieces.map(token => isolated(token.text)).join(' + ')));
   const cells = read ? [firstCell(read.first), massCell(read.spelled, read.unexplored, t('pin_ways', { count: grouped(read.spelled.tokenisations) })), massCell(read.begins, read.unexplored, '')] : [0, 1, 2].map(() => make('td', 'num', '…'));
   ['pin_first', 'pin_string', 'pin_begins'].forEach((label, i) => { cells[i].dataset.label = t(label); });
   row.append(name, ...cells, last);

@@ -44,6 +44,7 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     "max_file_size": "1mb",
     "enable_monitoring": False,
     "state_session_capacity": GRADIO_SESSIONS,
+    "css": "footer :is(a, button) { color: var(--body-text-color) !important }",  # else too faint
 }
 
 

@@ -53,7 +53,8 @@ class Page(gr.HTML):
 
     def __init__(self, models: Models, limits: Limits, act: Callable[..., Any]) -> None:
         super().__init__(
-            json.dumps(_setup(models, limits)),
+            # Gradio writes it into its own page, where names of models must not be markup either.
+            json.dumps(_setup(models, limits)).replace("<", r"\u003c"),
             html_template=_asset("page.html"),
             css_template="\n".join(_asset(f"css/{name}") for name in STYLES),
             js_on_load="\n".join(_asset(f"js/{name}") for name in SCRIPTS),

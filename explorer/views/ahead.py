@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from explorer.session import BeamSearch, Cover, Path, Search
-from explorer.views.text import plain_text
+from explorer.views.text import readable
 from explorer.views.tree import repetition
 
 MOST_PATHS = 50
@@ -43,7 +43,7 @@ def _path_data(path: Path, bytes_of: Callable[[int], bytes]) -> dict[str, Any]:
     return {
         "id": path.place,
         "token_ids": list(path.token_ids),
-        "text": plain_text([bytes_of(token_id) for token_id in path.token_ids]),
+        "text": readable(b"".join(bytes_of(token_id) for token_id in path.token_ids)),
         "tokens": len(path.token_ids),
         "sum": path.total,
         "probability": math.exp(path.total),

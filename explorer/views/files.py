@@ -23,8 +23,8 @@ def token_table(candidates: tuple[Candidate, ...]) -> pd.DataFrame:
 def table_csv(candidates: tuple[Candidate, ...]) -> str:
     """CSV with a byte-order mark, without which Excel reads Japanese as something else.
 
-    A text that a spreadsheet would run as a formula is led by an apostrophe; `bytes_hex`
-    has the token as it is.
+    A text that a spreadsheet would run as a formula is led by an apostrophe, in Japanese ones
+    also in full-width signs; `bytes_hex` has the token as it is.
     """
     return _csv(token_table(candidates))
 
@@ -53,7 +53,7 @@ def path_csv(path: Sequence[PathToken]) -> str:
 
 
 def _csv(table: pd.DataFrame) -> str:
-    formula = table["text"].str.match(r"[=+\-@]")
+    formula = table["text"].str.match(r"[=+\-@＝＋－＠]")
     table.loc[formula, "text"] = "'" + table.loc[formula, "text"]
     return "\ufeff" + table.to_csv(index=False, lineterminator="\r\n")
 

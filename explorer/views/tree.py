@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from explorer.session import Node, Tree
-from explorer.views.text import plain_text
+from explorer.views.text import readable
 
 MAX_COMPARED = 24
 GRAM = 4
@@ -81,7 +81,7 @@ def _branch(tree: Tree, end: Node, bytes_of: Callable[[int], bytes]) -> dict[str
         "id": end.node_id,
         "names": [node.name for node in path if node.name],
         "pinned": end.pinned,
-        "text": plain_text([bytes_of(node.token_id) for node in path]),
+        "text": readable(b"".join(bytes_of(node.token_id) for node in path)),
         "tokens": len(path),
         "sum": sum(known) if len(known) == len(path) else None,
         "repetition": repetition([node.token_id for node in path]),

@@ -23,7 +23,15 @@ BYTES = [bytes([value]) for value in range(256)]
 @contextmanager
 def served(backend: Backend, hosting: Hosting | None = None) -> Iterator[tuple[gr.Blocks, str]]:
     """The app and its address."""
-    demo = build_ui(FakeModels(small=backend), hosting)
+    with served_models(FakeModels(small=backend), hosting) as both:
+        yield both
+
+
+@contextmanager
+def served_models(
+    models: FakeModels, hosting: Hosting | None = None
+) -> Iterator[tuple[gr.Blocks, str]]:
+    demo = build_ui(models, hosting)
     demo.launch(prevent_thread_lock=True, quiet=True)
     try:
         yield demo, str(demo.local_url)
