@@ -18,6 +18,7 @@ from explorer.ui.api import add_endpoints
 from explorer.ui.messages import error_facts
 from explorer.ui.page import Page
 from explorer.ui.store import SessionStore
+from explorer.ui.unread import keep_few_unread
 from explorer.ui.workers import Workers
 
 TITLE = "Next-Token Explorer"
@@ -53,4 +54,5 @@ def build_ui(models: Models) -> gr.Blocks:
         Page(models, act)
         add_endpoints(models, workers)
     demo.queue(api_open=False, max_size=MAX_QUEUED)
+    keep_few_unread(demo._queue)
     return demo
