@@ -10,19 +10,20 @@ from contextlib import suppress  # noqa: E402
 
 from explorer.backends import BackendError  # noqa: E402
 from explorer.backends.machine import use_few_heaps  # noqa: E402
-from explorer.settings import models_of, read_settings  # noqa: E402
+from explorer.settings import hosting_of, models_of, read_settings  # noqa: E402
 
 use_few_heaps()
 chosen = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
 try:
+    hosting = hosting_of(chosen)
     models = models_of(chosen)
     models.request(models.default)  # loads in the background while Gradio, below, is imported
 except (BackendError, ValueError) as error:
     sys.exit(f"app.py: {error}")
 
-from explorer.ui import LAUNCH_OPTIONS, build_ui  # noqa: E402
+from explorer.ui import build_ui  # noqa: E402
 
-demo = build_ui(models)
+demo = build_ui(models, hosting)
 
 
 def collect_garbage_again() -> None:
@@ -40,5 +41,4 @@ if __name__ == "__main__":
         server_name=chosen.host,
         server_port=chosen.port,
         share=chosen.share,
-        **LAUNCH_OPTIONS,
     )

@@ -22,7 +22,13 @@ FROM_EXPLORER = {
     "session": ["explorer.decoding", "explorer.backends.base"],
     "views": ["explorer.decoding", "explorer.session"],
     "settings": ["explorer.backends"],
-    "ui": ["explorer.session", "explorer.views", "explorer.decoding", "explorer.backends.base"],
+    "ui": [
+        "explorer.session",
+        "explorer.views",
+        "explorer.decoding",
+        "explorer.backends.base",
+        "explorer.settings",
+    ],
 }
 THIRD_PARTY = {
     "decoding": {"numpy"},
@@ -45,7 +51,11 @@ THIRD_PARTY = {
     "session": set(),
     "views": {"pandas"},
     "settings": set(),
-    "ui": {"gradio", "spaces"},
+    "ui": {
+        "gradio",
+        "spaces",
+        "starlette",
+    },  # whose middleware stands before all of Gradio's routes,
 }
 
 

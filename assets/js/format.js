@@ -1,5 +1,6 @@
 // Texts and numbers in the reader's language.
 const setup = JSON.parse(props.value);
+const limits = setup.limits; // how much this server lets anybody ask for
 const remembered = name => { try { return localStorage.getItem('nte-' + name); } catch { return null; } };
 const remember = (name, value) => { try { localStorage.setItem('nte-' + name, value); } catch { /* private mode: not remembered */ } };
 let language = remembered('language') || (navigator.languages?.[0] ?? navigator.language ?? 'en').slice(0, 2).toLowerCase();
@@ -53,6 +54,11 @@ function bitsBetween([low, high]) {
   if (high === null) return '≥ ' + decimals(low, 2);
   const least = decimals(low, 2), most = decimals(high, 2);
   return least === most ? most : least + '–' + most;
+}
+// More than the server allows, found before anything is sent; nothing if it is not.
+function overLimit(name, text) {
+  const value = [...text].length;
+  return value > limits[name] ? sayError({ code: 'limit_' + name, facts: { value, limit: limits[name] } }) : null;
 }
 const sayError = error => {
   const key = 'error_' + error.code;

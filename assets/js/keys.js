@@ -43,7 +43,7 @@ function openHelp() {
     term.append(make('kbd', '', name));
     list.append(term, make('dd', '', t(key)));
   }
-  el['help-body'].replaceChildren(make('p', '', t('help_intro')), list, make('p', 'hint', t('help_symbols')));
+  el['help-body'].replaceChildren(make('p', '', t('help_intro')), list, make('p', 'hint', t('help_symbols')), make('p', 'hint', t('limits_about', Object.fromEntries(Object.entries(limits).map(([name, limit]) => [name, grouped(limit)])))));
   el['help-dialog'].showModal();
 }
 el.help.addEventListener('click', openHelp);

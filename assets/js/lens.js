@@ -19,7 +19,7 @@ function drawLens() {
   if (lensRead.broken.raw > 0) rows.push(plain(t('lens_broken'), lensRead.broken, ''));
   for (const piece of lensRead.unexpanded.pieces.slice(0, 5)) rows.push(plain(piece.text + ' → ?', piece, ''));
   el['lens-body'].replaceChildren(...rows);
-  el['lens-more'].hidden = lensRead.passes < lensPasses || lensPasses >= setup.max_passes;
+  el['lens-more'].hidden = lensRead.passes < lensPasses || lensPasses >= limits.followed_passes;
   const facts = { raw: probability(lensRead.unexpanded.raw), final: probability(lensRead.unexpanded.final), passes: grouped(lensRead.passes) };
   setText(el['lens-about'], t('lens_about', facts) + (lensRead.unknown > 0 ? ' ' + t('lens_unknown', { mass: pair(lensRead.unknown, lensRead.unknown_final) }) : ''));
 }
@@ -46,7 +46,7 @@ function lensRow(read) {
   row.append(name, make('td', 'num', probability(read.raw)), make('td', 'num', probability(read.final)), bar, make('td', 'num', grouped(read.tokens)), ways);
   return row;
 }
-el['lens-more'].addEventListener('click', () => { lensPasses = Math.min(4 * lensPasses, setup.max_passes); readBeyond(); });
+el['lens-more'].addEventListener('click', () => { lensPasses = Math.min(4 * lensPasses, limits.followed_passes); readBeyond(); });
 el['lens-open'].addEventListener('click', () => { lensShown = !lensShown; remember('lens', lensShown ? '1' : '0'); drawLens(); readBeyond(); });
 
 // What lies beyond the table costs forward passes: it is asked for when the table is there, and

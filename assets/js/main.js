@@ -31,6 +31,7 @@ function showTable(table) {
 }
 function redraw() {
   translatePage();
+  if (setup.public) el.prompt.title = t('prompt_limit', { characters: grouped(limits.prompt_characters), tokens: grouped(limits.prompt_tokens) });
   drawLegend();
   buildModels();
   buildExamples();
@@ -40,6 +41,11 @@ function redraw() {
   drawPins();
   drawLens();
   if (current) show(current);
+}
+// What an input allows is what the server does.
+for (const [name, limit] of [['run-count', 'run_tokens'], ['top-n', 'table_rows'], ['ahead-width', 'beams'], ['ahead-depth', 'ahead_tokens'], ['ahead-nodes', 'ahead_nodes']]) {
+  el[name].max = limits[limit];
+  el[name].value = Math.min(el[name].value, limits[limit]);
 }
 function setButtons() {
   el['ahead-run'].disabled = !current || running || current.stop === 'context_full';
@@ -93,7 +99,7 @@ async function copyText(text, within = el.root) {
 let wanted = 0;
 async function run(action) {
   const count = el['run-count'].valueAsNumber;
-  if (!Number.isInteger(count) || count < 2 || count > 1000) return showNote(t('error_number', { parameter: t('run_count'), low: 2, high: grouped(1000) }));
+  if (!Number.isInteger(count) || count < 2 || count > limits.run_tokens) return showNote(t('error_number', { parameter: t('run_count'), low: 2, high: grouped(limits.run_tokens) }));
   running = true;
   wanted = count;
   el.stop.hidden = false;

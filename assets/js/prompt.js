@@ -49,6 +49,8 @@ function useExample(example) {
 
 // Asks about the prompt; while the model is still on its way, shows how far it is and asks again.
 async function askModel(more = {}) {
+  const tooLong = overLimit('prompt_characters', el.prompt.value);
+  if (tooLong) return showNote(tooLong);
   const mine = ++asking;
   const question = { model: el.model.value, prompt: el.prompt.value, chat: mode === 'chat', ...more };
   wholeStrip = false;

@@ -131,7 +131,7 @@ function pickRow(event) {
 el.tbody.addEventListener('click', pickRow);
 roving(el.tbody, 'button.pick');
 function setTopN(value) {
-  if (!Number.isInteger(value) || value < 5 || value > 500) { showNote(t('error_number', { parameter: t('rows'), low: 5, high: 500 })); el['top-n'].value = topN; return; }
+  if (!Number.isInteger(value) || value < 5 || value > limits.table_rows) { showNote(t('error_number', { parameter: t('rows'), low: 5, high: grouped(limits.table_rows) })); el['top-n'].value = topN; return; }
   topN = value;
   sendSettings({});
 }

@@ -11,6 +11,7 @@ try { sessionStorage.setItem('nte-key', key); } catch { /* as above */ }
 
 // An idle model has left again before this page came for it: whoever waits asks anew.
 const ARRIVED = ['ready', 'failed', 'idle'];
+const CROWDED = ['too_busy', 'too_many_yours'];
 let busy = false;
 let wholeStrip = false;
 let topN = 50;
@@ -39,7 +40,7 @@ async function sendPatiently(action, more, stillWanted) {
   const unsay = () => { if (el['note-text'].textContent === t('run_waits')) hideNote(); };
   for (let wait = 500; ; wait = 1.5 * wait) {
     const answer = await send(action, more);
-    if (answer.error?.code !== 'too_busy' || wait > 12000) { unsay(); return answer; }
+    if (!CROWDED.includes(answer.error?.code) || wait > 12000) { unsay(); return answer; }
     showNote(t('run_waits'), { kind: 'info', stays: true });
     // Not all at the same moment again.
     for (const end = performance.now() + wait * (0.5 + Math.random()); performance.now() < end;) {
@@ -65,7 +66,7 @@ async function perform(action, more = {}, stillWanted = null) {
 function receive(answer, again) {
   if (answer.error) {
     if (answer.error.code === 'session_gone') { showNote(sayError(answer.error), { kind: 'info' }); begin(); return false; }
-    showNote(sayError(answer.error), { retry: again && ['connection', 'too_busy'].includes(answer.error.code) ? () => { hideNote(); again(); } : null });
+    showNote(sayError(answer.error), { retry: again && ['connection', ...CROWDED].includes(answer.error.code) ? () => { hideNote(); again(); } : null });
     return false;
   }
   if (el.note.dataset.kind === 'error') hideNote();

@@ -25,7 +25,10 @@ el['load-file'].addEventListener('click', () => el.file.click());
 el.file.addEventListener('change', async () => {
   const file = el.file.files[0];
   el.file.value = '';
-  if (file && !running) loadState({ file: await file.text() });
+  if (!file || running) return;
+  const text = await file.text(), tooLong = overLimit('file_characters', text);
+  if (tooLong) return showNote(tooLong);
+  loadState({ file: text });
 });
 
 function shareLink(link) {

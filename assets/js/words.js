@@ -1,7 +1,7 @@
 // Pinned words: how likely the text goes on with each, whatever the table shows.
 let pinsShown = remembered('pins') === '1';
 let pins = [];
-try { pins = JSON.parse(remembered('pinned') ?? '[]').filter(one => typeof one === 'string' && one).slice(0, setup.max_pins); } catch { /* not ours */ }
+try { pins = JSON.parse(remembered('pinned') ?? '[]').filter(one => typeof one === 'string' && one).slice(0, limits.pinned_words); } catch { /* not ours */ }
 let pinsRead = []; // the last answers, in the order of the pins
 
 function drawPins() {
@@ -58,7 +58,7 @@ el['pin-add'].addEventListener('submit', event => {
   event.preventDefault();
   const word = el['pin-text'].value;
   if (!word || pins.includes(word)) return;
-  if (pins.length >= setup.max_pins) return showNote(t('pins_full', { count: grouped(setup.max_pins) }));
+  if (pins.length >= limits.pinned_words) return showNote(t('pins_full', { count: grouped(limits.pinned_words) }));
   el['pin-text'].value = '';
   setPins([...pins, word]);
 });

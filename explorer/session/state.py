@@ -366,8 +366,10 @@ def to_link(state: dict[str, Any]) -> str:
     return LINK + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def from_link(text: str) -> Any:
+def from_link(text: str, most_bytes: int = MAX_BYTES) -> Any:
     """What `to_link` was given, for `session_from` to check; `StateRefused` for other texts.
+
+    `most_bytes` bounds the JSON in it.
 
     >>> from_link(to_link({"seed": 7}))
     {'seed': 7}
@@ -378,17 +380,17 @@ def from_link(text: str) -> Any:
         raise StateRefused("state_version", f"a link must begin with {LINK!r}, got {text[:9]!r}")
     packed = text[len(LINK) :]
     try:
-        raw = _unpacked(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+        raw = _unpacked(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)), most_bytes)
         return json.loads(raw.decode("utf-8", "surrogatepass"), parse_constant=_no_number)
     except (ValueError, RecursionError, zlib.error) as error:
         raise StateRefused("state_damaged", f"the link can't be read: {error}") from error
 
 
-def _unpacked(packed: bytes) -> bytes:
+def _unpacked(packed: bytes, most: int) -> bytes:
     stream = zlib.decompressobj()
-    raw = stream.decompress(packed, MAX_BYTES + 1)  # never more, whatever a bomb holds
-    if len(raw) > MAX_BYTES:
-        raise StateRefused("state_too_big", f"the link holds more than {MAX_BYTES} bytes")
+    raw = stream.decompress(packed, most + 1)  # never more, whatever a bomb holds
+    if len(raw) > most:
+        raise StateRefused("state_too_big", f"the link holds more than {most} bytes")
     if not stream.eof or stream.unused_data:
         raise ValueError("something follows its end" if stream.eof else "its end is missing")
     return raw

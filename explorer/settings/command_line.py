@@ -62,9 +62,16 @@ def read_settings(arguments: list[str]) -> argparse.Namespace:
     switch("--share", "make a temporary public address through Gradio's servers")
     switch(
         "--public",
-        "offer only catalogue models, as on a Hugging Face Space",
+        "for the open internet: catalogue models only, tight limits (on by itself in a Space)",
         default=bool(os.environ.get("SPACE_ID")),
     )
+    option("--limits", None, "other limits, such as prompt_tokens=500,beams=4; see the README")
+    option("--password", None, "ask for this password; the variable is the safer way to give it")
+    option("--hosts", None, "names that the app answers to, with commas between (default: all)")
+    option(
+        "--proxies", None, "how many proxies stand in front (default: 0; 1 in a Space)", type=int
+    )
+    switch("--log-prompts", "write what users type into the log when something goes wrong")
     option(
         "--memory", 2048, "MiB for remembered distributions and KV caches (default: 2048)", type=int
     )

@@ -16,7 +16,8 @@ from explorer.session import (
     state_of,
     to_link,
 )
-from explorer.ui import arguments
+from explorer.settings import Limits
+from explorer.ui import arguments, limiting
 from explorer.ui.ahead import AHEAD, adopt
 from explorer.ui.lab import LAB
 from explorer.ui.loading import loaded_state
@@ -62,9 +63,10 @@ class Asked:
 class Actions:
     """Answers the page. Never raises for what a client sends: errors are answers, too."""
 
-    def __init__(self, models: Models, store: SessionStore) -> None:
+    def __init__(self, models: Models, store: SessionStore, limits: Limits | None = None) -> None:
         self._models = models
         self._store = store
+        self._limits = limits or Limits()
         self._compute = on_gpu(self._answer)
         self._steps: dict[str, Then] = {
             "step": lambda session, backend, data: session.step(backend, joined=_joined(data)),
@@ -81,7 +83,7 @@ class Actions:
             "open": lambda session, backend, data: session,
         }
 
-    def act(self, data: Any) -> Payload:
+    def act(self, data: Any, client: str = "") -> Payload:
         """One request, `{action, key, top_n, whole_strip, …}`, to `{ok}` or `{error}`."""
         try:
             if not isinstance(data, Mapping):
@@ -91,13 +93,17 @@ class Actions:
             key = data.get("key")
             if not isinstance(key, str) or not KEY.fullmatch(key):
                 raise ParameterError("key", arguments.short(key), "a UUID")
-            slot = self._store.slot(key)
             action = data.get("action")
+            limiting.check_request(self._limits, action, data)
+            slot = self._store.slot(key, client)
             if isinstance(action, str) and action in READING:
                 return {"ok": self._compute(slot.session, data)[0]}
             with slot.lock:
                 # A failure leaves the session as it was.
-                answer, slot.session = self._compute(slot.session, data)
+                answer, session = self._compute(slot.session, data)
+                if session is not None:
+                    session = limiting.kept(self._limits, slot.session, session)
+                self._store.put(slot, session)
             return {"ok": answer}
         except (BackendError, ParameterError, Refused, StateRefused) as error:
             return {"error": error_facts(error)}
@@ -106,7 +112,7 @@ class Actions:
         """The answer and the session after it; touches nothing else, so any process can run it."""
         action = data.get("action")
         asked = Asked(
-            arguments.count_argument("top_n", data.get("top_n", 50), 5, arguments.MAX_ROWS),
+            arguments.count_argument("top_n", data.get("top_n", 50), 5, self._limits.table_rows),
             arguments.flag_argument("whole_strip", data.get("whole_strip", False)),
             arguments.flag_argument("with_ledger", data.get("with_ledger", False)),
             arguments.flag_argument("with_tree", data.get("with_tree", False)),
@@ -160,6 +166,7 @@ class Actions:
             arguments.text_argument("prompt", data.get("prompt")),
             arguments.flag_argument("chat", data.get("chat", False)),
         )
+        limiting.check_prompt(self._limits, prompt.text)
         status = self._models.request(model)
         if status.phase != "ready":
             return {"status": status_payload(model, status)}, session
@@ -168,6 +175,7 @@ class Actions:
             session = Session.start(model, backend, prompt)
         else:
             session = session.ask(model, backend, prompt)
+        limiting.check_prefix(self._limits, len(session.now.tree.prompt))
         return self._show(_settings(session, backend, data), asked, "ask")
 
     def _show(self, session: Session, asked: Asked, action: str) -> tuple[Payload, Session]:
@@ -191,7 +199,8 @@ class Actions:
         self, session: Session | None, data: Request, asked: Asked
     ) -> tuple[Payload, Session | None]:
         """A session from a file or a link, its model first; undo brings the old one back."""
-        state = loaded_state(data)
+        state = loaded_state(data, self._limits)
+        limiting.check_state(self._limits, state)
         name = state["model"]["name"]
         offered = {choice.name for choice in self._models.choices()} | {self._models.default}
         if "link" in data and name not in offered and self._models.status(name).phase != "ready":

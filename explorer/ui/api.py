@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial, wraps
+from inspect import signature
 from typing import Any
 
 import gradio as gr
@@ -25,23 +26,26 @@ from explorer.session import (
     read_candidates,
     trace_prefix,
 )
-from explorer.ui import arguments
+from explorer.settings import Hosting, Limits
+from explorer.ui import arguments, limiting
+from explorer.ui.failures import reported
+from explorer.ui.messages import Refused
 from explorer.ui.payload import score_bounds
+from explorer.ui.results import Results
 from explorer.ui.workers import Workers
 from explorer.ui.zero_gpu import on_gpu
 from explorer.views.table import bounds_data, finite, other_row, reasons, table_rows
 from explorer.views.text import plain_text, printable
 
-MAX_TOP_N = 5000
-MAX_TOKENS = 1000
 Messages = list[dict[str, str]]
 
 
 class Api:
     """The four endpoints. A prefix is given by exactly one of prompt, messages and prefix_ids."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, limits: Limits | None = None) -> None:
         self._models = models
+        self._limits = limits or Limits()
 
     def tokenize(
         self,
@@ -65,8 +69,9 @@ class Api:
         top_n: int = 50,
     ) -> dict[str, Any]:
         """The ranked next-token table, before and after a decoding chain."""
+        limiting.check_chain(self._limits, chain)
         steps = arguments.chain_argument(chain)
-        count = arguments.count_argument("top_n", top_n, 1, MAX_TOP_N)
+        count = arguments.count_argument("top_n", top_n, 1, self._limits.endpoint_rows)
         name, backend = self._backend(model)
         prefix = self._prefix(backend, prompt, messages, prefix_ids)
         trace = trace_prefix(backend, prefix, steps, len(prefix))
@@ -96,9 +101,10 @@ class Api:
         max_tokens: int = 20,
     ) -> dict[str, Any]:
         """Draw tokens one after another, with everything that led to each."""
+        limiting.check_chain(self._limits, chain)
         steps = arguments.chain_argument(chain)
         seed = arguments.seed_argument(seed)
-        count = arguments.count_argument("max_tokens", max_tokens, 1, MAX_TOKENS)
+        count = arguments.count_argument("max_tokens", max_tokens, 1, self._limits.run_tokens)
         name, backend = self._backend(model)
         prefix = self._prefix(backend, prompt, messages, prefix_ids)
         tokens, raws, stop = [], [], "context_full"
@@ -179,15 +185,20 @@ class Api:
                 "the prefix", given, "given by exactly one of prompt, messages and prefix_ids"
             )
         if prompt is not None:
+            limiting.check_prompt(self._limits, prompt)
             prefix = backend.encode(arguments.text_argument("prompt", prompt))
         elif messages is not None:
-            prefix = backend.encode_chat(arguments.messages_argument(messages))
+            said = arguments.messages_argument(messages)
+            limiting.check_prompt(self._limits, "".join(one["content"] for one in said))
+            prefix = backend.encode_chat(said)
         else:
             prefix = arguments.ids_argument("prefix_ids", prefix_ids)
+            limiting.check_prefix(self._limits, len(prefix))
             for token_id in prefix:
                 check_token_id(token_id, backend.info)
         if len(prefix) > backend.info.context_length:
             raise ContextTooLong(len(prefix), backend.info.context_length)
+        limiting.check_prefix(self._limits, len(prefix))
         return prefix
 
 
@@ -201,34 +212,43 @@ def _token(backend: Backend, token_id: int) -> dict[str, Any]:
     }
 
 
-def named_errors(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+def named_errors(endpoint: Callable[..., Any], hosting: Hosting) -> Callable[..., Any]:
     """What went wrong as the endpoint's answer: a message, never a stack trace."""
 
     @wraps(endpoint)
     def answered(*args: Any, **kwargs: Any) -> Any:
         try:
             return endpoint(*args, **kwargs)
-        except (BackendError, ParameterError) as error:
+        except (BackendError, ParameterError, Refused) as error:
             raise gr.Error(str(error), print_exception=False) from error
         except AskerGone as error:
             raise gr.Error("the caller has left", print_exception=False) from error
+        except Exception as error:
+            refused = reported(error, with_prompts=hosting.log_prompts)
+            raise gr.Error(str(refused), print_exception=False) from error
 
     return answered
 
 
-def while_wanted(workers: Workers, endpoint: Callable[..., Any]) -> Callable[..., Any]:
+def while_wanted(
+    workers: Workers, results: Results, endpoint: Callable[..., Any], hosting: Hosting
+) -> Callable[..., Any]:
     """The endpoint in a thread, for as long as its caller waits.
 
     Gradio can stop a generator between two yields, but would send each of them to the caller.
     """
-    work = on_gpu(named_errors(endpoint))
+    work = on_gpu(named_errors(endpoint, hosting))
 
     @wraps(endpoint)
     async def answered(*args: Any, **kwargs: Any) -> Any:
         try:
-            return await workers.run(partial(work, *args, **kwargs), _caller_has_left())
-        except TooBusy as error:
+            return await workers.run(
+                partial(work, *args, **kwargs), _caller_has_left(), results.client_here()
+            )
+        except (TooBusy, Refused) as error:
             raise gr.Error(str(error), print_exception=False) from error
+        finally:
+            results.answered()
 
     return answered
 
@@ -240,13 +260,18 @@ def _caller_has_left() -> Callable[[], bool]:
     return lambda: event is not None and not event.alive
 
 
-def add_endpoints(models: Models, workers: Workers) -> None:
-    """Register the endpoints with the surrounding `gr.Blocks`."""
-    api = Api(models)
+def add_endpoints(
+    models: Models, workers: Workers, results: Results, hosting: Hosting
+) -> dict[str, tuple[str, ...]]:
+    """Register the endpoints with the surrounding `gr.Blocks`; their names and arguments."""
+    api = Api(models, hosting.limits)
+    added = {}
     for endpoint in (api.tokenize, api.next_tokens, api.generate, api.score):
         gr.api(
-            while_wanted(workers, endpoint),
+            while_wanted(workers, results, endpoint, hosting),
             api_name=endpoint.__name__,
             api_description=endpoint.__doc__,
             concurrency_limit=4,
         )
+        added[endpoint.__name__] = tuple(signature(endpoint).parameters)
+    return added

@@ -8,7 +8,6 @@ from explorer.decoding.parameters import ParameterError, check_count
 from explorer.decoding.randomness import MAX_SEED
 
 MAX_TEXT = 2_000_000  # characters; far more than any context holds
-MAX_ROWS = 500
 MAX_ROLE = 32
 MAX_SHOWN = 200  # characters of a wrong value that a message repeats
 

@@ -1,7 +1,9 @@
-"""The Gradio app: one page, four endpoints."""
+"""The Gradio app: one page, four endpoints, and the gate before them."""
 
+import hmac
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,18 +13,28 @@ os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
 
 import explorer.ui.quick_import  # noqa: F401, I001  (before gradio)
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from explorer.backends.base import AskerGone, Models, TooBusy
+from explorer.settings import Hosting
 from explorer.ui.actions import Actions
 from explorer.ui.api import add_endpoints
-from explorer.ui.messages import error_facts
+from explorer.ui.clients import client_of
+from explorer.ui.failures import reported
+from explorer.ui.gate import Gate
+from explorer.ui.messages import LANGUAGES, Refused, error_facts, texts
 from explorer.ui.page import Page
+from explorer.ui.results import Results
 from explorer.ui.store import SessionStore
 from explorer.ui.unread import keep_few_unread
 from explorer.ui.workers import Workers
 
 TITLE = "Next-Token Explorer"
 MAX_QUEUED = 64  # calls of the endpoints, for which Gradio keeps a line of its own
+GRADIO_SESSIONS = 100  # nothing is kept in them, and whoever calls makes one
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")  # whence Gradio asks itself whether it is there
+
 
 # `run_history` would store every prompt in the browser, which in a classroom is everybody's.
 LAUNCH_OPTIONS: dict[str, Any] = {
@@ -30,29 +42,73 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     "ssr_mode": False,
     "footer_links": ["api"],
     "max_file_size": "1mb",
+    "enable_monitoring": False,
+    "state_session_capacity": GRADIO_SESSIONS,
 }
 
 
-def build_ui(models: Models) -> gr.Blocks:
+class Explorer(gr.Blocks):
+    """The app; however it is launched, the gate stands before it."""
+
+    def __init__(self, hosting: Hosting) -> None:
+        super().__init__(title=TITLE, fill_width=True, analytics_enabled=False)
+        self.hosting = hosting
+        self.middleware: list[Middleware] = []
+
+    def launch(self, **options: Any) -> Any:
+        password = self.hosting.password
+        guarded = {
+            **LAUNCH_OPTIONS,
+            "app_kwargs": {"middleware": self.middleware},
+            "auth": _asks_for(password) if password else None,
+            "auth_message": " / ".join(texts(language)["login"] for language in LANGUAGES),
+        }
+        return super().launch(**guarded | options)
+
+
+def _asks_for(password: str) -> Callable[[str, str], bool]:
+    """Any name will do: there is one password for all."""
+    return lambda _, given: hmac.compare_digest(given.encode(), password.encode())
+
+
+def build_ui(models: Models, hosting: Hosting | None = None) -> Explorer:
     """The app for these models; starts to load the default one."""
     models.request(models.default)
-    actions, workers = Actions(models, SessionStore()), Workers()
+    hosting = hosting or Hosting()
+    limits = hosting.limits
+    actions = Actions(models, SessionStore(limits=limits), limits)
+    workers = Workers(of_one_client=limits.requests_at_once)
+    results = Results(limits.requests_at_once, hosting.proxies)
 
-    def answer(data: Any) -> str:
+    def answer(data: Any, client: str) -> str:
         # As text: FastAPI would walk through every value of the object before it writes it.
-        return json.dumps(actions.act(data), ensure_ascii=False, allow_nan=False)
+        return json.dumps(actions.act(data, client), ensure_ascii=False, allow_nan=False)
 
     async def act(data: Any, request: gr.Request) -> str | None:
+        client = client_of(request.scope, hosting.proxies)
         try:
-            return await workers.run_for(request, partial(answer, data))
-        except TooBusy as error:
+            return await workers.run_for(request, partial(answer, data, client), client)
+        except (TooBusy, Refused) as error:
             return json.dumps({"error": error_facts(error)})
         except AskerGone:
             return None  # nobody reads it
+        except Exception as error:
+            refused = reported(error, with_prompts=hosting.log_prompts)
+            return json.dumps({"error": error_facts(refused)})
 
-    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False) as demo:
-        Page(models, act)
-        add_endpoints(models, workers)
+    with Explorer(hosting) as demo:
+        page = Page(models, limits, act)
+        endpoints = add_endpoints(models, workers, results, hosting)
+    demo.middleware += [
+        Middleware(
+            Gate, hosting=hosting, results=results, endpoints=endpoints, component_id=page._id
+        ),
+        Middleware(
+            TrustedHostMiddleware,
+            allowed_hosts=[*hosting.hosts, *LOOPBACK] if hosting.hosts else ["*"],
+            www_redirect=False,
+        ),
+    ]
     demo.queue(api_open=False, max_size=MAX_QUEUED)
     keep_few_unread(demo._queue)
     return demo

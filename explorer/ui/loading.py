@@ -6,13 +6,12 @@ from typing import Any
 
 from explorer.decoding.parameters import ParameterError
 from explorer.session import StateRefused, from_link
+from explorer.settings import Limits
 from explorer.ui import arguments
-
-MAX_FILE = 5_000_000  # characters
-MAX_LOADED_LINK = 200_000  # characters; what the page makes is far shorter
+from explorer.ui.messages import OverLimit
 
 
-def loaded_state(data: Mapping[str, Any]) -> dict[str, Any]:
+def loaded_state(data: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     """The state that a request brings, with a model's name in it.
 
     All else in it is checked when it becomes a session. `StateRefused` says what is wrong.
@@ -21,13 +20,16 @@ def loaded_state(data: Mapping[str, Any]) -> dict[str, Any]:
     if (text is None) == (link is None):
         raise ParameterError("file, link", None, "given by exactly one of the two")
     name, value, most = (
-        ("file", text, MAX_FILE) if link is None else ("link", link, MAX_LOADED_LINK)
+        ("file", text, limits.file_characters)
+        if link is None
+        else ("link", link, limits.link_characters)
     )
     if not isinstance(value, str):
         raise ParameterError(name, arguments.short(value), "a text")
     if len(value) > most:
-        raise StateRefused("state_too_big", f"{len(value)} characters, {most} at most")
-    state = _parsed(value) if link is None else from_link(value)
+        raise OverLimit(f"{name}_characters", len(value), most)
+    # Packed, a link may hold far more than its length.
+    state = _parsed(value) if link is None else from_link(value, 4 * limits.file_characters)
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise StateRefused("state_damaged", "no session: it names no model")
     model = state["model"]

@@ -29,6 +29,13 @@ class Refused(Exception):
         self.facts = facts
 
 
+class OverLimit(Refused):
+    """More than this server allows; what is allowed is named."""
+
+    def __init__(self, name: str, value: int, limit: int) -> None:
+        super().__init__(f"limit_{name}", value=value, limit=limit)
+
+
 def error_facts(
     error: BackendError | ParameterError | Refused | StateRefused,
 ) -> dict[str, Any]:
@@ -46,3 +53,11 @@ def error_facts(
         for name, value in error.facts.items()
     }
     return {"code": error.code, "facts": plain, "message": str(error)}
+
+
+def said_in(language: str, error: dict[str, Any]) -> str:
+    """An error's facts in words, where no script of the page says them."""
+    known, facts = texts(language), error["facts"]
+    if "kind" in facts:
+        facts = {**facts, "allowed": known[f"allowed_{facts['kind']}"].format(**facts)}
+    return known[f"error_{error['code']}"].format(**facts)

@@ -6,6 +6,7 @@ find in data; the script only ever writes `textContent`.
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ import gradio as gr
 from explorer.backends.base import Models
 from explorer.decoding import PRESETS, chain_to_json
 from explorer.session import MAX_LINK
-from explorer.ui.lab import MAX_PASSES, MAX_PINS
+from explorer.settings import Limits
 from explorer.ui.messages import ASSETS, LANGUAGES, texts
 from explorer.ui.payload import choice_payload
 
@@ -48,9 +49,9 @@ STYLES = ("theme.css", "layout.css", "parts.css", "lab.css", "tree.css", "ahead.
 class Page(gr.HTML):
     """The explorer; `act` answers its requests."""
 
-    def __init__(self, models: Models, act: Callable[..., Any]) -> None:
+    def __init__(self, models: Models, limits: Limits, act: Callable[..., Any]) -> None:
         super().__init__(
-            json.dumps(_setup(models)),
+            json.dumps(_setup(models, limits)),
             html_template=_asset("page.html"),
             css_template="\n".join(_asset(f"css/{name}") for name in STYLES),
             js_on_load="\n".join(_asset(f"js/{name}") for name in SCRIPTS),
@@ -63,7 +64,7 @@ class Page(gr.HTML):
         return {"type": "string"}
 
 
-def _setup(models: Models) -> dict[str, Any]:
+def _setup(models: Models, limits: Limits) -> dict[str, Any]:
     """What the script needs once: texts, models, examples."""
     return {
         "texts": {language: texts(language) for language in LANGUAGES},
@@ -71,8 +72,7 @@ def _setup(models: Models) -> dict[str, Any]:
         "default_model": models.default,
         "public": models.public,
         "max_link": MAX_LINK,
-        "max_pins": MAX_PINS,
-        "max_passes": MAX_PASSES,
+        "limits": asdict(limits),
         "examples": json.loads(_asset("examples.json")),
         "rules": {
             **json.loads(_asset("rules.json")),

@@ -20,8 +20,10 @@ def _getfile(of: Any) -> str:
 
 inspect.getfile = _getfile  # type: ignore[assignment]
 try:
+    import gradio.blocks_events
     import gradio.component_meta
 finally:
     inspect.getfile = _find
 
-gradio.component_meta.create_or_modify_pyi = lambda *_: None  # nor for components of our own
+for module in (gradio.component_meta, gradio.blocks_events):
+    module.create_or_modify_pyi = lambda *_: None  # nor for classes of our own

@@ -6,6 +6,7 @@ without a word. Here there are more threads than may wait for a model, and no li
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -14,6 +15,8 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from explorer.backends.base import Asker, TooBusy, asked_by
+from explorer.ui.clients import UNKNOWN
+from explorer.ui.messages import Refused
 
 MAX_OPEN = 256  # more than may wait for a model, so that most are told by the model's own line
 
@@ -21,22 +24,31 @@ Answer = TypeVar("Answer")
 
 
 class Workers:
-    """Runs each request in a thread of its own; `TooBusy` where there is none left."""
+    """Runs each request in a thread of its own; `TooBusy` where there is none left.
 
-    def __init__(self, limit: int = MAX_OPEN) -> None:
-        self._limit = limit
-        self._open = 0
+    A client holds no more threads than `of_one_client`, for as long as they run.
+    """
+
+    def __init__(self, limit: int = MAX_OPEN, of_one_client: int = MAX_OPEN) -> None:
+        self._limit, self._of_one_client = limit, of_one_client
+        self._open: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._threads = ThreadPoolExecutor(limit, "request")
 
     async def run(
-        self, work: Callable[[], Answer], has_left: Callable[[], bool] | None = None
+        self,
+        work: Callable[[], Answer],
+        has_left: Callable[[], bool] | None = None,
+        client: str = UNKNOWN,
     ) -> Answer:
         """The answer of `work`, which ends early once `has_left` or once this is cancelled."""
         with self._counting:
-            if self._open >= self._limit:
-                raise TooBusy(waiting=self._open, limit=self._limit)
-            self._open += 1
+            mine, waiting = self._open[client], self._open.total()
+            if mine >= self._of_one_client:
+                raise Refused("too_many_yours", held=mine, limit=self._of_one_client)
+            if waiting >= self._limit:
+                raise TooBusy(waiting=waiting, limit=self._limit)
+            self._open[client] += 1
         cancelled = threading.Event()
         asker = Asker(lambda: cancelled.is_set() or (has_left is not None and has_left()))
 
@@ -45,22 +57,26 @@ class Workers:
                 return work()
 
         future = self._threads.submit(copy_context().run, answer)
-        future.add_done_callback(self._close)
+        future.add_done_callback(lambda _: self._close(client))
         try:
             return await asyncio.wrap_future(future)
         finally:
             cancelled.set()
 
-    def _close(self, _: Any) -> None:
+    def _close(self, client: str) -> None:
         with self._counting:
-            self._open -= 1
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
 
-    async def run_for(self, request: gr.Request, work: Callable[[], Answer]) -> Answer:
+    async def run_for(
+        self, request: gr.Request, work: Callable[[], Answer], client: str = UNKNOWN
+    ) -> Answer:
         """The same for an HTTP request, for as long as its connection is open."""
         closed = threading.Event()
         watching = asyncio.create_task(_watch(request, closed))
         try:
-            return await self.run(work, closed.is_set)
+            return await self.run(work, closed.is_set, client)
         finally:
             watching.cancel()
 

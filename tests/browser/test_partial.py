@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from explorer.backends import ScriptedBackend
-from explorer.ui import LAUNCH_OPTIONS, build_ui
+from explorer.ui import build_ui
 from tests.ui.asking import FakeModels
 
 pytestmark = pytest.mark.browser
@@ -23,7 +23,7 @@ def server_url() -> Iterator[str]:
         [word.encode() for word in words], {(0,): weights}, top_n=10, model_id="server"
     )
     demo = build_ui(FakeModels(small=backend))
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True)
     yield url
     demo.close()
 

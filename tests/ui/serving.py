@@ -12,7 +12,8 @@ from explorer.backends import ScriptedBackend
 from explorer.backends.base import Backend
 from explorer.backends.local import LocalBackend
 from explorer.decoding import Distribution
-from explorer.ui import LAUNCH_OPTIONS, build_ui
+from explorer.settings import Hosting
+from explorer.ui import build_ui
 from tests.backends import tiny
 from tests.ui.asking import FakeModels
 
@@ -20,10 +21,10 @@ BYTES = [bytes([value]) for value in range(256)]
 
 
 @contextmanager
-def served(backend: Backend) -> Iterator[tuple[gr.Blocks, str]]:
+def served(backend: Backend, hosting: Hosting | None = None) -> Iterator[tuple[gr.Blocks, str]]:
     """The app and its address."""
-    demo = build_ui(FakeModels(small=backend))
-    demo.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
+    demo = build_ui(FakeModels(small=backend), hosting)
+    demo.launch(prevent_thread_lock=True, quiet=True)
     try:
         yield demo, str(demo.local_url)
     finally:

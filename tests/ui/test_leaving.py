@@ -173,7 +173,7 @@ def test_a_full_queue_of_the_endpoints_is_a_named_error(app: App, until: Until) 
         app.begin(2)
         until(lambda running=running: app.demo._queue.get_active_worker_count() == running, 5)
     app.begin(2)
-    answer = app.http.post("call/generate", json={"data": [PROMPT]})
+    answer = app.http.post("call/generate", json={"data": [PROMPT, None, None, None, "pure", 0, 2]})
     assert answer.status_code == 503
     assert answer.json()["detail"] == "Queue is full. Max size is 1 and size is 1."
     with pytest.raises(QueueError, match="Queue is full"):

@@ -25,6 +25,7 @@ from explorer.session.cover import Ending
 from explorer.session.reading import Stop
 from explorer.session.state import Code
 from explorer.session.tree import How
+from explorer.ui import messages
 from explorer.ui.ahead import KINDS
 from explorer.ui.arguments import chain_argument
 from explorer.ui.messages import ASSETS, LANGUAGES, Refused, error_facts, texts
@@ -223,16 +224,24 @@ def test_every_text_the_page_puts_together_is_there() -> None:
 
 
 def test_every_text_is_used() -> None:
-    said = {"error_connection", *(key for key in EN if key.startswith("error_"))}
+    said = {"error_connection", "login", *(key for key in EN if key.startswith("error_"))}
     assert EN.keys() - used_keys() - built_keys() - said == set()
+
+
+def over_limit() -> set[str]:
+    """The limits that are said to be exceeded in words of their own."""
+    sources = [path.read_text() for path in sorted(Path(messages.__file__).parent.glob("*.py"))]
+    found = {name for source in sources for name in re.findall(r'OverLimit\("(\w+)"', source)}
+    return found | {"file_characters", "link_characters"}
 
 
 def test_every_error_text_is_of_an_error() -> None:
     refusals = {
         code
         for path in sorted((Path(base.__file__).parents[1]).glob("*/*.py"))
-        for code in re.findall(r'raise Refused\(\s*"(\w+)"', path.read_text())
+        for code in re.findall(r'(?<!\w)Refused\(\s*"(\w+)"', path.read_text())
     }
+    refusals |= {f"limit_{name}" for name in over_limit()}
     states = set(get_args(Code))
     own = {call for call in used_keys() if call.startswith("error_")}
     known = {f"error_{code}" for code in codes() | refusals | states | {"parameter", "connection"}}

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from explorer.ui import store as store_module
+from explorer.settings import Limits
 from explorer.ui.store import KEY, TIME_TO_LIVE_S, SessionStore
 
 
@@ -73,10 +73,8 @@ def test_all_stale_slots_go_at_once(store: SessionStore, clock: Clock) -> None:
     assert len(store) == 1
 
 
-def test_of_too_many_the_one_used_longest_ago_goes(
-    store: SessionStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "MAX_SESSIONS", 3)
+def test_of_too_many_the_one_used_longest_ago_goes(clock: Clock) -> None:
+    store = SessionStore(clock, Limits(sessions=3))
     slots = {key: store.slot(key) for key in "abc"}
     store.slot("a")
     store.slot("d")

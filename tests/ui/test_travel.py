@@ -86,9 +86,9 @@ def test_a_model_on_its_way_is_waited_for(travelled: Act, models: FakeModels) ->
         ),
         ({"file": '{"model": {"name": "small"}}'}, "state_damaged"),
         ({"file": '{"model": {"name": "nowhere"}}'}, "model_unknown"),
-        ({"file": " " * 5_000_001}, "state_too_big"),
+        ({"file": " " * 5_000_001}, "limit_file_characters"),
         ({"link": "x"}, "state_damaged"),
-        ({"link": "1." + "A" * 200_000}, "state_too_big"),
+        ({"link": "1." + "A" * 200_000}, "limit_link_characters"),
         ({"link": to_link({"model": {"name": "small", "x": "y" * 21_000_000}})}, "state_too_big"),
     ],
 )
