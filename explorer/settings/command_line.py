@@ -76,7 +76,7 @@ def read_settings(arguments: list[str]) -> argparse.Namespace:
     option(
         "--metrics",
         None,
-        "on or off: serve /metrics for Prometheus (default: on, but off with --public or a password)",
+        "on or off: /metrics for Prometheus (default: on, but off with --public or a password)",
     )
     option(
         "--memory", 2048, "MiB for remembered distributions and KV caches (default: 2048)", type=int

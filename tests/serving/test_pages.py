@@ -44,7 +44,9 @@ class App:
             if part["props"].get("elem_id") == "explorer"
         )
         body = {
-            **{"session_hash": key, "component_id": page["id"], "fn_name": "act"},
+            "session_hash": key,
+            "component_id": page["id"],
+            "fn_name": "act",
             "data": {"action": action, "key": key, **more},
         }
         answer = self.http.post("gradio_api/component_server", json=body).raise_for_status()
