@@ -209,7 +209,8 @@ class Actions:
         limiting.check_state(self._limits, state)
         name = state["model"]["name"]
         offered = {choice.name for choice in self._models.choices()} | {self._models.default}
-        if "link" in data and name not in offered and self._models.status(name).phase != "ready":
+        there = name in offered or self._models.status(name).phase == "ready"
+        if "link" in data and not there and not self._models.public:
             # Who follows a link must not fetch a model of somebody else's choice unasked.
             raise Refused("link_model", model=name)
         status = self._models.request(name)

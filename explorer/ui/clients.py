@@ -1,12 +1,8 @@
-"""Who asks: one address, or one network of IPv6, is one client, who may not take all there is."""
+"""Who asks: one address, or one network of IPv6, is one client."""
 
 import ipaddress
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
-
-from explorer.ui.messages import Refused
 
 UNKNOWN = "unknown"
 HOME_NETWORK = 64  # bits of an IPv6 address: all of the rest is one customer's
@@ -38,25 +34,3 @@ def client_of(scope: Mapping[str, Any], proxies: int) -> str:
             return str(ipaddress.ip_network((address, HOME_NETWORK), strict=False))
         address = mapped
     return str(address)
-
-
-class Shares:
-    """How much each client holds of something, `limit` at most."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held: Counter[str] = Counter()
-
-    @contextmanager
-    def hold(self, client: str, more: int = 0) -> Iterator[None]:
-        """One more for this client, who holds `more` of it elsewhere; all in one thread."""
-        held = self._held[client] + more
-        if held >= self._limit:
-            raise Refused("too_many_yours", held=held, limit=self._limit)
-        self._held[client] += 1
-        try:
-            yield
-        finally:
-            self._held[client] -= 1
-            if not self._held[client]:
-                del self._held[client]

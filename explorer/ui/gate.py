@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from starlette.requests import HTTPConnection
 
 from explorer.decoding.parameters import ParameterError
 from explorer.settings import Hosting
+from explorer.ui import arguments
 from explorer.ui.clients import client_of
 from explorer.ui.envelopes import Parameters, check_envelope
 from explorer.ui.failures import reported
@@ -35,6 +36,7 @@ ROUTES = {
 }
 FOLDERS = (f"{API}/heartbeat/", f"{API}/call/")
 JOINS = (f"{API}/queue/join", f"{API}/call/")
+CANCEL = f"{API}/cancel"
 
 Scope = MutableMapping[str, Any]
 STATUS = {"too_many_yours": 429, "limit_body_bytes": 413, "no_page": 404, "not_logged_in": 401}
@@ -105,8 +107,11 @@ class Gate:
             return receive
         body = await self._body(scope, receive)
         check_envelope(path, body, self._endpoints, self._component_id)
+        queue = scope["app"].get_blocks()._queue
         if path.startswith(JOINS):
-            self._results.check(scope["app"].get_blocks()._queue, client)
+            self._results.check(queue, client)
+        elif path == CANCEL:
+            _check_owner(json.loads(body), queue)
         return _replayed(body, receive)
 
     async def _body(self, scope: Scope, receive: Any) -> bytes:
@@ -137,6 +142,13 @@ def _replayed(body: bytes, receive: Any) -> Any:
         return messages.pop() if messages else await receive()
 
     return next_message
+
+
+def _check_owner(call: Mapping[str, Any], queue: Any) -> None:
+    """Gradio takes an event out of its queue whatever session asks for that."""
+    event = queue.event_ids_to_events.get(call["event_id"])
+    if event is not None and event.session_hash != call["session_hash"]:
+        raise ParameterError("session_hash", arguments.short(call["session_hash"]), "the event's")
 
 
 def _route_of(scope: Scope) -> str:

@@ -20,17 +20,20 @@ class Results:
 
     def check(self, queue: Any, client: str) -> None:
         """Refuse a client who holds as many calls as one may."""
-        waiting = sum(
-            client_of(event.request.scope, self._proxies) == client
-            for event in list(queue.event_ids_to_events.values())
-        )
+        events = list(queue.event_ids_to_events.items())
+        held = {
+            event_id
+            for event_id, event in events
+            if client_of(event.request.scope, self._proxies) == client
+        }
         pending = queue.pending_event_ids_session
-        unfetched = sum(
-            who == client and event_id in pending.get(session, ())
+        held |= {
+            event_id
             for event_id, (who, session) in self._answered.items()
-        )
-        if waiting + unfetched >= self._limit:
-            raise Refused("too_many_yours", held=waiting + unfetched, limit=self._limit)
+            if who == client and event_id in pending.get(session, ())
+        }
+        if len(held) >= self._limit:
+            raise Refused("too_many_yours", held=len(held), limit=self._limit)
 
     def client_here(self) -> str:
         """Who made the call that this task answers."""

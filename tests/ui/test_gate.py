@@ -247,14 +247,6 @@ def test_templates_get_no_data(app: App) -> None:
 # others
 
 
-def test_nobody_cancels_what_another_one_asked(app: App) -> None:
-    begun = app.post("call/generate", {"data": GENERATE}).json()["event_id"]
-    for session, event in (("other", begun), ("other", "other"), (begun[:-1] + "x", "x")):
-        app.post("cancel", {"session_hash": session, "fn_index": 2, "event_id": event})
-    said = app.http.get(f"gradio_api/call/generate/{begun}").text
-    assert "event: complete" in said
-
-
 def test_headers_keep_the_page_to_itself(app: App) -> None:
     for path in ("", "config", "gradio_api/info", "nowhere", "theme.css"):
         headers = app.http.get(path).headers
