@@ -58,7 +58,12 @@ class Wanderer:
 
     def _new(self) -> None:
         """Another browser: the old one says no goodbye."""
-        self._http = httpx.Client(base_url=f"{self._url}/gradio_api/", timeout=120)
+        # The server closes what is idle for five seconds; a request that meets this is lost.
+        self._http = httpx.Client(
+            base_url=f"{self._url}/gradio_api/",
+            timeout=120,
+            limits=httpx.Limits(keepalive_expiry=1),
+        )
         self._key = str(uuid.UUID(int=self._dice.getrandbits(128)))
         self._ask()
 
