@@ -21,9 +21,12 @@ try:
 except (BackendError, ValueError) as error:
     sys.exit(f"app.py: {error}")
 
+from explorer.serving import Metrics, add_pages  # noqa: E402
 from explorer.ui import build_ui  # noqa: E402
 
-demo = build_ui(models, hosting)
+metrics = Metrics() if hosting.metrics else None
+demo = build_ui(models, hosting, metrics)
+add_pages(demo, metrics)
 
 
 def collect_garbage_again() -> None:

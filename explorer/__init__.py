@@ -5,3 +5,5 @@ A prefix is a tuple of token ids. A model turns a prefix into one vector of logi
 what each rule removed (`decoding`). A session is a tree of the tokens chosen so far
 (`session`). Everything on the screen is a view of these values (`views`, `ui`).
 """
+
+__version__ = "0.1.0"

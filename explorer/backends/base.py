@@ -258,6 +258,18 @@ class ModelChoice:
     rounds: str | None = None  # the model whose weights these are, rounded to 8 bits
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What models take of this machine, and what they have done."""
+
+    models: tuple[str, ...]  # names of those in memory
+    model_bytes: int = 0
+    remembered_bytes: int = 0
+    waiting: int = 0  # turns at a model that are open
+    passes: int = 0  # since the app began
+    tokens: int = 0  # that these passes read
+
+
 class Models(Protocol):
     """All models that this app can use, loaded on demand and shared by all users."""
 
@@ -274,6 +286,8 @@ class Models(Protocol):
         ...
 
     def status(self, name: str) -> LoadStatus: ...
+
+    def usage(self) -> Usage: ...
 
     def get(self, name: str) -> Backend:
         """The model, waiting until it is loaded; `ModelUnavailable` says why it can't be had."""

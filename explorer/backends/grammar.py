@@ -26,7 +26,7 @@ from cachetools import LRUCache
 from llguidance import LLMatcher, LLTokenizer, regex_to_lark
 from numpy.typing import NDArray
 
-from explorer.backends.base import GrammarRefused, ModelInfo, Token
+from explorer.backends.base import GrammarRefused, ModelInfo, Token, TooBusy, check_asker
 from explorer.backends.grammar_trial import (
     CPU_S,
     LIMITS,
@@ -41,11 +41,13 @@ from explorer.decoding.constraint import Fit
 
 GRAMMARS = 16  # compiled, of one model: each holds a lexer that grows to some 40 MB at most
 TEXTS = 128  # per grammar whose masks are kept: 33 kB each for 262,144 tokens
+MAX_TRIALS = 16  # that may run or wait: each can take some seconds
 DETAIL = 300  # characters of llguidance's own words
 
 # Forced bytes would come as the tokens that the tokenizer prefers; others spell them as well.
 HEADER = '%llguidance {"no_forcing": true}\nstart: '
 WHITE_SPACE = r" |\n[ \t]{0,20}"  # llama.cpp's choice for its JSON grammars, but for one break
+_TRIALS = threading.BoundedSemaphore(MAX_TRIALS)
 DEAD_END = "NoExtensionBias"  # llguidance's word where no token of the vocabulary goes on
 
 
@@ -117,7 +119,7 @@ class Engine:
         """The grammar in llguidance's language; raises `ValueError` with what is wrong."""
         regex = self._constraint.regex
         lark = HEADER + (regex_rule(regex) if regex else schema_rule(self._constraint.json_schema))
-        said = try_out(lark)
+        said = _tried(lark)
         if said is None:
             raise ValueError(
                 f"compiling it takes more than {CPU_S} s or {MEMORY_BYTES // 2**20} MB"
@@ -191,6 +193,16 @@ class Engine:
         if matcher.get_error().startswith(DEAD_END):
             return np.zeros(size, dtype=np.bool_)
         raise TooComplex(brief(matcher.get_error()))
+
+
+def _tried(lark: str) -> str | None:
+    """The trial of whoever still wants it; `TooBusy` where a crowd wants other ones first."""
+    if not _TRIALS.acquire(blocking=False):
+        raise TooBusy(waiting=MAX_TRIALS, limit=MAX_TRIALS)
+    try:
+        return try_out(lark, check_asker)
+    finally:
+        _TRIALS.release()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import contextlib
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
@@ -51,9 +52,13 @@ def objection(matcher: LLMatcher) -> str:
     return matcher.get_error() or "\n".join(matcher.get_grammar_warnings())
 
 
-def try_out(lark: str) -> str | None:
-    """What llguidance says against a grammar, "" if nothing; `None` if it did not get there."""
+def try_out(lark: str, begins: Callable[[], None] = lambda: None) -> str | None:
+    """What llguidance says against a grammar, "" if nothing; `None` if it did not get there.
+
+    Calls `begins` when its turn has come, which may raise.
+    """
     with AT_ONCE:
+        begins()
         try:
             # -P: the folder of this file is no place to import from.
             done = subprocess.run(

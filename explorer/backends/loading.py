@@ -16,9 +16,11 @@ from explorer.backends.base import (
     LoadStatus,
     ModelChoice,
     ModelUnavailable,
+    Usage,
 )
 from explorer.backends.calm import calmly
 from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
+from explorer.backends.counts import COMPUTED
 from explorer.backends.folders import check_folder
 from explorer.backends.machine import free_memory, give_back, total_memory
 from explorer.backends.residents import Resident
@@ -93,6 +95,18 @@ class LocalModels:
         with self._lock:
             entry = self._entries.get(name)
             return entry.status if entry else LoadStatus("idle")
+
+    def usage(self) -> Usage:
+        with self._lock:
+            here = {name: one.resident for name, one in self._entries.items() if one.resident}
+            return Usage(
+                tuple(here),
+                sum(resident.size for resident in here.values()),
+                self._memory.used_bytes if self._memory else 0,
+                sum(resident.waiting for resident in here.values()),
+                COMPUTED.passes,
+                COMPUTED.tokens,
+            )
 
     def request(self, name: str) -> LoadStatus:
         self._check_name(name)

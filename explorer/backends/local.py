@@ -80,6 +80,11 @@ class LocalBackend:
         tensors = [*self.model.parameters(), *self.model.buffers()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
+    @property
+    def waiting(self) -> int:
+        """Turns at the model that are open."""
+        return self._passes.waiting
+
     # text -> ids
 
     def encode(self, text: str) -> tuple[int, ...]:

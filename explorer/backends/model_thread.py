@@ -8,12 +8,9 @@ it take twice as long. One thread has one team.
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
-
-import torch
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -29,20 +26,6 @@ def on_model_thread(
     if threading.current_thread().name.startswith(_NAME):
         return work(*args, **kwargs)
     return _thread.submit(work, *args, **kwargs).result()
-
-
-@contextmanager
-def one_core_free() -> Iterator[None]:
-    """For work on the model thread while others prepare answers.
-
-    On all cores, one of the team would wait in line behind them, and the rest of it for that one.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _begin_anew() -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from explorer.backends.branches import MAX_SLOTS, Branches, can_branch, common_root
+from explorer.backends.counts import COMPUTED
 from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.model_thread import on_model_thread
 from explorer.backends.prefix_memory import PrefixMemory
@@ -50,6 +51,11 @@ class Passes:
         self._can_reuse = "past_key_values" in accepted and new_cache(model.config) is not None
         self._can_branch = can_branch(model)
         self._can_share: bool | None = None  # unknown until two texts first wait together
+
+    @property
+    def waiting(self) -> int:
+        """Turns that are open."""
+        return len(self._turns)
 
     # what others ask for
 
@@ -140,6 +146,7 @@ class Passes:
             if not self._can_share:
                 return {prefix: self._to_the_end(prefix) for prefix in steps}
             rows = step_together(self.model, caches, last).float().cpu().numpy()
+        COMPUTED.count(len(last))
         for prefix, cache in steps.items():
             self._keep_cache(prefix, cache)
         return dict(zip(steps, rows, strict=True))
@@ -259,4 +266,5 @@ class Passes:
             if wanted is not None and len(logits) != len(wanted):
                 logits = logits[places]
             rows: NDArray[np.float32] = logits.float().cpu().numpy()
+        COMPUTED.count(len(token_ids))
         return rows

@@ -1,14 +1,15 @@
 """The models of a server, offered beside those of this machine or instead of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
-from explorer.backends.base import Backend, LoadStatus, ModelChoice, Models, ModelUnavailable
+from explorer.backends.base import Backend, LoadStatus, ModelChoice, Models, ModelUnavailable, Usage
 from explorer.backends.on_demand import OnDemand, Report
 from explorer.backends.why_not import why_not
 
 if TYPE_CHECKING:
+    from explorer.backends.prefix_memory import PrefixMemory
     from explorer.backends.remote import Dialect
 
 EngineName = Literal["vllm", "llama-server", "openai"]
@@ -68,7 +69,7 @@ class RemoteModels:
         self._names = settings.names
         self._others = others
         self._budget_bytes = budget_bytes
-        self._memory: object | None = None
+        self._memory: PrefixMemory | None = None
         self._opening = OnDemand(self._open, why_not)
         self.default = default or next(iter(self._names))
         if self.default not in self._names and others is None:
@@ -94,6 +95,17 @@ class RemoteModels:
         if name not in self._names and self._others is not None:
             return self._others.status(name)
         return self._opening.status(name)
+
+    def usage(self) -> Usage:
+        """Of a server's models, whose memory is over there, what is remembered of them here."""
+        here = tuple(name for name in self._names if self._opening.status(name).phase == "ready")
+        others = self._others.usage() if self._others else Usage(())
+        remembered = self._memory.used_bytes if self._memory else 0
+        return replace(
+            others,
+            models=(*here, *others.models),
+            remembered_bytes=others.remembered_bytes + remembered,
+        )
 
     def request(self, name: str) -> LoadStatus:
         if name in self._names:
@@ -126,7 +138,6 @@ class RemoteModels:
         report("loading")
         if self._memory is None:
             self._memory = PrefixMemory(self._budget_bytes)
-        assert isinstance(self._memory, PrefixMemory)
         return RemoteBackend(self._dialect(name), self._memory)
 
     def _dialect(self, name: str) -> "Dialect":

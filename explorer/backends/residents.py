@@ -41,6 +41,11 @@ class Resident:
         return self._lent is not None and self._lent() is not None
 
     @property
+    def waiting(self) -> int:
+        """Turns at the model that are open."""
+        return self._backend.waiting if self._backend is not None else 0
+
+    @property
     def expected(self) -> bool:
         """Whether somebody asked for it a moment ago who has not come yet."""
         return self._lent is None and time.monotonic() < self._loaded_at + FRESH_S

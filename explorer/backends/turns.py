@@ -67,6 +67,10 @@ class Turns(Generic[Key, Answer]):
         self._led = False
         self._steps_first = False  # after work of its own
 
+    def __len__(self) -> int:
+        """How many are open: those that wait, and those that are served."""
+        return len(self._waiting)
+
     @property
     def others_wait(self) -> bool:
         """Whether more than one turn is open, the one under way included."""

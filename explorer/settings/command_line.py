@@ -72,6 +72,12 @@ def read_settings(arguments: list[str]) -> argparse.Namespace:
         "--proxies", None, "how many proxies stand in front (default: 0; 1 in a Space)", type=int
     )
     switch("--log-prompts", "write what users type into the log when something goes wrong")
+    option("--session-hours", 6, "hours that a session is kept unused (default: 6)", type=float)
+    option(
+        "--metrics",
+        None,
+        "on or off: /metrics for Prometheus (default: on, but off with --public or a password)",
+    )
     option(
         "--memory", 2048, "MiB for remembered distributions and KV caches (default: 2048)", type=int
     )

@@ -84,6 +84,12 @@ class Actions:
             "open": lambda session, backend, data: session,
         }
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All actions that there are."""
+        alone = {"ask", "load", "status"}
+        return frozenset({*alone, *self._steps, *BACK_AND_FORTH, *READING, *AHEAD})
+
     def act(self, data: Any, client: str = "") -> Payload:
         """One request, `{action, key, top_n, whole_strip, …}`, to `{ok}` or `{error}`."""
         try:

@@ -32,6 +32,7 @@ from explorer.ui.failures import reported
 from explorer.ui.messages import Refused
 from explorer.ui.payload import score_bounds
 from explorer.ui.results import Results
+from explorer.ui.watching import Watch, watched
 from explorer.ui.workers import Workers
 from explorer.ui.zero_gpu import on_gpu
 from explorer.views.table import bounds_data, finite, other_row, reasons, table_rows
@@ -261,14 +262,14 @@ def _caller_has_left() -> Callable[[], bool]:
 
 
 def add_endpoints(
-    models: Models, workers: Workers, results: Results, hosting: Hosting
+    models: Models, workers: Workers, results: Results, hosting: Hosting, watch: Watch
 ) -> dict[str, tuple[str, ...]]:
     """Register the endpoints with the surrounding `gr.Blocks`; their names and arguments."""
     api = Api(models, hosting.limits)
     added = {}
     for endpoint in (api.tokenize, api.next_tokens, api.generate, api.score):
         gr.api(
-            while_wanted(workers, results, endpoint, hosting),
+            watched(while_wanted(workers, results, endpoint, hosting), watch),
             api_name=endpoint.__name__,
             api_description=endpoint.__doc__,
             concurrency_limit=4,

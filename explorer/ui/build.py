@@ -3,6 +3,7 @@
 import hmac
 import json
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,6 +29,8 @@ from explorer.ui.messages import LANGUAGES, Refused, error_facts, texts
 from explorer.ui.page import Page
 from explorer.ui.results import Results
 from explorer.ui.store import SessionStore
+from explorer.ui.unread import keep_few_unread
+from explorer.ui.watching import Standing, Unwatched, Watch, standing_of, tell
 from explorer.ui.workers import Workers
 
 TITLE = "Next-Token Explorer"
@@ -55,6 +58,8 @@ class Explorer(gr.Blocks):
         super().__init__(title=TITLE, fill_width=True, analytics_enabled=False)
         self.hosting = hosting
         self.middleware: list[Middleware] = []
+        self.names: frozenset[str] = frozenset()  # of all requests
+        self.standing: Callable[[], Standing]
 
     def launch(self, **options: Any) -> Any:
         password = self.hosting.password
@@ -72,34 +77,46 @@ def _asks_for(password: str) -> Callable[[str, str], bool]:
     return lambda _, given: hmac.compare_digest(given.encode(), password.encode())
 
 
-def build_ui(models: Models, hosting: Hosting | None = None) -> Explorer:
+def build_ui(
+    models: Models, hosting: Hosting | None = None, watch: Watch | None = None
+) -> Explorer:
     """The app for these models; starts to load the default one."""
     models.request(models.default)
     hosting = hosting or Hosting()
     limits = hosting.limits
-    actions = Actions(models, SessionStore(limits=limits), limits)
+    watch = watch or Unwatched()
+    sessions = SessionStore(limits=limits, time_to_live_s=hosting.session_hours * 3600)
+    actions = Actions(models, sessions, limits)
     workers = Workers(of_one_client=limits.requests_at_once)
     results = Results(limits.requests_at_once, hosting.proxies)
 
     def answer(data: Any, client: str) -> str:
+        began = time.perf_counter()
+        found = actions.act(data, client)
         # As text: FastAPI would walk through every value of the object before it writes it.
-        return orjson.dumps(actions.act(data, client)).decode()
+        said = orjson.dumps(found).decode()
+        tell(watch, data, began, found)
+        return said
 
     async def act(data: Any, request: gr.Request) -> str | None:
         client = client_of(request.scope, hosting.proxies)
         try:
             return await workers.run_for(request, partial(answer, data, client), client)
         except (TooBusy, Refused) as error:
-            return json.dumps({"error": error_facts(error)})
+            refused = {"error": error_facts(error)}
+            tell(watch, data, time.perf_counter(), refused)
+            return json.dumps(refused)
         except AskerGone:
             return None  # nobody reads it
         except Exception as error:
-            refused = reported(error, with_prompts=hosting.log_prompts)
-            return json.dumps({"error": error_facts(refused)})
+            unexpected = reported(error, with_prompts=hosting.log_prompts)
+            refused = {"error": error_facts(unexpected)}
+            tell(watch, data, time.perf_counter(), refused)
+            return json.dumps(refused)
 
     with Explorer(hosting) as demo:
         page = Page(models, limits, act)
-        endpoints = add_endpoints(models, workers, results, hosting)
+        endpoints = add_endpoints(models, workers, results, hosting, watch)
     demo.middleware += [
         Middleware(
             Gate, hosting=hosting, results=results, endpoints=endpoints, component_id=page._id
@@ -111,4 +128,9 @@ def build_ui(models: Models, hosting: Hosting | None = None) -> Explorer:
         ),
     ]
     demo.queue(api_open=False, max_size=MAX_QUEUED)
+    keep_few_unread(demo._queue)
+    demo.names = actions.names | endpoints.keys()
+    demo.standing = lambda: standing_of(
+        models, requests=len(workers), calls=len(demo._queue), sessions=len(sessions)
+    )
     return demo

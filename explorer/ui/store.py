@@ -38,7 +38,10 @@ class SessionStore:
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, limits: Limits | None = None
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        limits: Limits | None = None,
+        time_to_live_s: float = TIME_TO_LIVE_S,
     ) -> None:
         limits = limits or Limits()
         self._most, self._most_bytes = limits.sessions, limits.sessions_mib * 2**20
@@ -46,9 +49,12 @@ class SessionStore:
         self._weight = 0
         self._lock = threading.Lock()
         self._clock = clock
+        self._time_to_live_s = time_to_live_s
 
     def __len__(self) -> int:
-        return len(self._slots)
+        with self._lock:
+            self._drop_stale(self._clock())
+            return len(self._slots)
 
     def slot(self, key: str, client: str = "") -> Slot:
         """The slot of this key, a new one if there is none."""
@@ -60,8 +66,7 @@ class SessionStore:
                 self._weight += slot.weight
             slot.used_at = now
             self._slots.move_to_end(key)
-            while self._oldest_is_stale(now):
-                self._drop(next(iter(self._slots)))
+            self._drop_stale(now)
             self._make_room(slot)
             return slot
 
@@ -97,9 +102,12 @@ class SessionStore:
     def _drop(self, key: str) -> None:
         self._weight -= self._slots.pop(key).weight
 
-    def _oldest_is_stale(self, now: float) -> bool:
-        oldest = next(iter(self._slots.values()))
-        return now - oldest.used_at > TIME_TO_LIVE_S
+    def _drop_stale(self, now: float) -> None:
+        while self._slots:
+            key, oldest = next(iter(self._slots.items()))
+            if now - oldest.used_at <= self._time_to_live_s:
+                return
+            self._drop(key)
 
 
 def weight_of(session: Session) -> int:

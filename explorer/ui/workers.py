@@ -35,6 +35,10 @@ class Workers:
         self._counting = threading.Lock()
         self._threads = ThreadPoolExecutor(limit, "request")
 
+    def __len__(self) -> int:
+        """Requests in work."""
+        return self._open.total()
+
     async def run(
         self,
         work: Callable[[], Answer],

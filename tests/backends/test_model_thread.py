@@ -5,9 +5,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch
 
-from explorer.backends.model_thread import on_model_thread, one_core_free
+from explorer.backends.model_thread import on_model_thread
 from tests.backends import tiny
 
 
@@ -36,14 +35,6 @@ def test_a_model_computes_there_and_nowhere_else() -> None:
     backend.continuations([(5, 6, 9)], 3)
     backend.score((5, 6, 7, 8, 9))
     assert seen == {on_model_thread(threading.get_ident)}
-
-
-def test_one_core_is_free_for_a_while() -> None:
-    before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), one_core_free():
-        assert torch.get_num_threads() == max(1, before - 1)
-        _ = 1 / 0
-    assert torch.get_num_threads() == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -4,7 +4,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from explorer.backends.base import Backend, LoadPhase, LoadStatus, ModelChoice, ModelUnavailable
+from explorer.backends.base import (
+    Backend,
+    LoadPhase,
+    LoadStatus,
+    ModelChoice,
+    ModelUnavailable,
+    Usage,
+)
 from explorer.session import Session
 from explorer.ui.store import SessionStore
 
@@ -31,6 +38,9 @@ class FakeModels:
         if name not in self.backends:
             raise ModelUnavailable("unknown", f"there is no model {name!r}", model=name)
         return self.status(name)
+
+    def usage(self) -> Usage:
+        return Usage(tuple(self.backends))
 
     def status(self, name: str) -> LoadStatus:
         if self.phase == "failed":

@@ -426,7 +426,7 @@ def test_a_failure_outside_of_ours_is_named_too(
     backend = ScriptedBackend(BYTES, context_length=50, model_id="small")
     with served(backend) as (demo, url):
         app = App(demo, url)
-        monkeypatch.setattr(type(demo._queue), "push", None)
+        monkeypatch.setattr(demo._queue, "push", None)
         answer = app.post("call/score", {"data": [SECRET, None, None, None]})
     assert answer.status_code == 500
     assert f"failure {answer.json()['facts']['number']}" in caplog.text
