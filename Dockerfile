@@ -29,5 +29,5 @@ RUN python -m compileall -q app.py explorer \
 USER explorer
 VOLUME /cache
 EXPOSE 7860
-HEALTHCHECK --start-period=60s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:7860/robots.txt', timeout=5)"]
+HEALTHCHECK --start-period=10m CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:7860/health', timeout=5)"]
 CMD ["python", "app.py"]

@@ -119,6 +119,7 @@ async function run(action) {
   for (let done = 0; done < wanted; done++) {
     setText(el['run-progress'], t('run_progress', { done: grouped(done), count: grouped(count) }));
     while (busy) await pause(5);
+    await flushSettings();
     if (done >= wanted) break;
     if (!await perform(action, { joined: done > 0 }, () => done < wanted)) break;
     setText(el['run-progress'], t('run_progress', { done: grouped(done + 1), count: grouped(count) }));

@@ -80,16 +80,18 @@ function setBusy(now) {
   busy = now;
   clearTimeout(busyTimer);
   if (now) busyTimer = setTimeout(() => { el.busy.hidden = false; }, 400); // quick answers need no word
-  else el.busy.hidden = true;
+  else { el.busy.hidden = true; setTimeout(flushSettings); } // what was set meanwhile
   el.root.setAttribute('aria-busy', String(now));
 }
 
 // Settings change while one is dragging: only the last state is sent, when the line is free.
 let waitingSettings = null;
-async function sendSettings(more) {
+function sendSettings(more) {
   waitingSettings = { ...waitingSettings, ...more };
-  if (busy) return;
-  while (waitingSettings) {
+  return flushSettings();
+}
+async function flushSettings() {
+  while (waitingSettings && !busy) {
     const settings = waitingSettings;
     waitingSettings = null;
     await perform('settings', settings);

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from explorer.session import from_link
-from explorer.ui import store as store_module
+from explorer.ui.store import SessionStore
 from tests.conftest import ROOT, free_port
 from tests.ui.serving import SlowBytes, served
 
@@ -168,7 +168,7 @@ def test_a_session_that_the_server_let_go_comes_back(page, monkeypatch, until, b
     until(lambda: copied(page) == count, 20)
     text = text_of(page)
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "TIME_TO_LIVE_S", 0)
+        patch.setattr(SessionStore, "_time_to_live_s", property(lambda store: 0), raising=False)
         other = page.context.new_page()
         other.goto(page.url)
         expect(other.locator("tr.row").first).to_be_visible()

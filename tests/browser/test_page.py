@@ -288,3 +288,17 @@ def test_a_key_pressed_while_a_slider_is_answered_is_not_lost(open_page):
     page.get_by_role("radio", name="Top-k").click()
     page.keyboard.press("g")
     expect(page.locator(".chip").last).to_have_text("␣Paris")
+
+
+def test_what_is_set_while_a_token_is_on_its_way_is_not_lost(open_page):
+    page = open_page()
+    page.evaluate(
+        """() => {
+          document.querySelector('[data-do=step]').click();
+          const rows = document.querySelector('[data-el=top-n]');
+          rows.value = 7;
+          rows.dispatchEvent(new Event('change'));
+        }"""
+    )
+    expect(page.locator("tr.row:not(.other)")).to_have_count(7)
+    expect(page.locator(".chip.of-text")).to_have_count(1)
