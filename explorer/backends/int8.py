@@ -32,7 +32,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         count = input.numel() // input.shape[-1]
-        rows = input.reshape(count, input.shape[-1]).bfloat16()
+        rows = input.reshape(count, input.shape[-1]).bfloat16().contiguous()
         if 0 < count <= FEW:
             product = torch._weight_int8pack_mm(rows, self.weight, self.ones)
         else:

@@ -46,7 +46,7 @@ def test_the_order_of_questions_changes_no_answer(backend: Backend) -> None:
 def test_a_grammar_is_compiled_once_and_a_text_read_once(monkeypatch) -> None:
     tried, read = [], []
     try_out, find = grammar.try_out, grammar.Engine._find
-    monkeypatch.setattr(grammar, "try_out", lambda lark: tried.append(lark) or try_out(lark))
+    monkeypatch.setattr(grammar, "try_out", lambda *asked: tried.append(asked) or try_out(*asked))
     monkeypatch.setattr(
         grammar.Engine, "_find", lambda engine, text: read.append(text) or find(engine, text)
     )

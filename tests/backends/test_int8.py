@@ -1,5 +1,7 @@
 """Weights rounded to 8 bits: what the layer computes, and what it does to a model."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -42,6 +44,14 @@ def test_a_row_of_nothing_stays_nothing() -> None:
     assert Int8Linear(plain)(torch.ones(1, 64))[0, 3] == 0
 
 
+@pytest.mark.parametrize("count", [3, FEW + 1])
+def test_rows_that_do_not_lie_in_one_piece(count: int) -> None:
+    rounded = Int8Linear(layer(64, 96))
+    x = torch.randn(64, count).bfloat16().t()
+    with torch.inference_mode():
+        torch.testing.assert_close(rounded(x), rounded(x.contiguous()))
+
+
 def test_one_row_and_many_rows_agree() -> None:
     rounded = Int8Linear(layer(64, 96))
     x = torch.randn(FEW + 5, 64)
@@ -52,7 +62,7 @@ def test_one_row_and_many_rows_agree() -> None:
 
 @pytest.mark.parametrize("name", sorted(tiny.MODELS))
 def test_every_linear_layer_of_a_model_is_rounded_and_no_embedding(name: str) -> None:
-    model = tiny.backend(name).model
+    model = copy.deepcopy(tiny.backend(name).model)  # which other tests use, too
     embedding = model.get_input_embeddings().weight
     before = embedding.clone()
     round_linear_layers(model)

@@ -80,7 +80,8 @@ def test_choices_are_the_catalogue(fresh: LocalModels) -> None:
     assert DEFAULT_MODEL in CATALOGUE
     for choice in choices:
         entry = CATALOGUE[choice.name]
-        assert choice.needs_hub == (entry.hub_id is not None) == (not entry.wheels)
+        files = entry.rounded or entry
+        assert choice.needs_hub == (files.hub_id is not None) == (not files.wheels)
         assert choice.licence and choice.licence_url.startswith("https://")
-        if entry.wheels:
-            assert choice.download_bytes == sum(wheel.wheel_bytes for wheel in entry.wheels)
+        if files.wheels:
+            assert choice.download_bytes == sum(wheel.wheel_bytes for wheel in files.wheels)

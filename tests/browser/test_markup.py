@@ -132,14 +132,14 @@ def show_all(page: Page, backend: Backend) -> list[str]:
     page.locator("[data-el=top-n]").fill("500")
     page.locator("[data-el=top-n]").press("Enter")
     vocabulary = shown(backend, tuple(range(backend.info.vocab_size)))
-    expect(page.locator("tr.row:not(.other)")).to_have_count(len(vocabulary))
+    expect(page.locator(".listing tr.row:not(.other)")).to_have_count(len(vocabulary))
     return vocabulary
 
 
 def show_few(page: Page) -> None:
     page.locator("[data-el=top-n]").fill("20")
     page.locator("[data-el=top-n]").press("Enter")
-    expect(page.locator("tr.row:not(.other)")).to_have_count(20)
+    expect(page.locator(".listing tr.row:not(.other)")).to_have_count(20)
 
 
 def test_the_table_shows_the_whole_hostile_vocabulary(page, backend):
