@@ -50,6 +50,13 @@ def test_a_model_that_can_not_be_served_ends_the_start_with_a_reason():
     assert "Traceback" not in ended.stderr
 
 
+def command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it has just ended
+        return ""
+
+
 def test_the_page_answers_while_the_model_is_fetched_and_a_kill_leaves_no_broken_cache(
     tmp_path, until, smollm2
 ):
@@ -57,10 +64,7 @@ def test_the_page_answers_while_the_model_is_fetched_and_a_kill_leaves_no_broken
     process, _ = start_app(tmp_path)  # the page answers; the model is under way
     children = psutil.Process(process.pid).children
     try:
-        until(
-            lambda: any("explorer.backends.convert" in " ".join(c.cmdline()) for c in children()),
-            200,
-        )
+        until(lambda: any("explorer.backends.convert" in command(c) for c in children()), 200)
         process.send_signal(signal.SIGKILL)
         process.wait(20)
         assert not (tmp_path / SMOLLM2).exists()
