@@ -1,4 +1,4 @@
-"""Weights rounded to 8 bits: a third of a step's time, at the price of other probabilities.
+"""Weights rounded to 8 bits: quicker steps, at the price of other probabilities.
 
 A step reads every weight once, so weights of a quarter of the size are read sooner. Each row of
 a matrix keeps a scale of its own, its greatest absolute weight over 127 (symmetric, per output
