@@ -5,6 +5,9 @@ row with a matrix, which is all that a step is, runs on one core and at a third 
 gives. Its batched product of the same weights, seen as blocks of rows, has neither fault; for
 more than a few rows oneDNN, which torch has for its compiler, is faster than both. The weights
 stay as they are and where they are.
+
+oneDNN turns the weights into an order of its own at each product, which takes longer than the
+product of thirty rows. Where there is memory for it, that is done once and kept beside them.
 """
 
 import math
@@ -16,25 +19,42 @@ from torch import nn
 
 FEW = 4  # rows that blocks are good for
 BLOCKS = 8
+ROWS_AT_ONCE = 32  # that the kept order is best for
+PRODUCTS_BEFORE = 1  # of several rows, so that the first table need not wait for the reordering
 
 
 class FastLinear(nn.Linear):
     """Equal to a plain linear layer but for rounding; for inference only."""
+
+    reordered: torch.Tensor | None = None  # the weights in oneDNN's order
+    until_reordered: int | None = None  # products of several rows; never, if `None`
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         count = input.numel() // self.in_features
         if count == 0:
             return super().forward(input)
         rows = input.reshape(count, -1)
-        if count <= FEW:
+        reordered = self._reordered_by_now() if count > 1 else None
+        if count <= FEW and reordered is None:
             product = blocked(rows, self.weight)
             if self.bias is not None:
                 product = product + self.bias
         else:
+            weight = self.weight if reordered is None else reordered
             product = torch.ops.mkldnn._linear_pointwise(
-                rows.contiguous(), self.weight, self.bias, "none", [], ""
+                rows.contiguous(), weight, self.bias, "none", [], ""
             )
         return product.reshape(*input.shape[:-1], self.out_features)
+
+    def _reordered_by_now(self) -> torch.Tensor | None:
+        """Another thread may take the copy away at any time, but not from who has it here."""
+        reordered, left = self.reordered, self.until_reordered
+        if reordered is None and left is not None:
+            self.until_reordered = max(0, left - 1)
+            if left == 0:
+                reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS_AT_ONCE)
+                self.reordered = reordered
+        return reordered
 
 
 def blocked(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -54,6 +74,35 @@ def speed_up_linear_layers(model: nn.Module) -> None:
         for layer in model.modules():
             if _can_be_fast(layer):
                 layer.__class__ = FastLinear
+
+
+def let_reorder(model: nn.Module, room_bytes: int, last: nn.Module | None = None) -> None:
+    """Let as many layers keep a second, reordered copy of their weights as there is room for.
+
+    Not the `last` one: of all it gains least, and with a large vocabulary it is most of a model.
+    """
+    for layer in model.modules():
+        if isinstance(layer, FastLinear) and layer is not last and layer.until_reordered is None:
+            if layer.weight.nbytes > room_bytes:
+                return
+            room_bytes -= layer.weight.nbytes
+            layer.until_reordered = PRODUCTS_BEFORE
+
+
+def forget_reordered(model: nn.Module) -> None:
+    """Give up these copies, and make no new ones."""
+    for layer in model.modules():
+        if isinstance(layer, FastLinear):
+            layer.until_reordered = layer.reordered = None
+
+
+def reordered_bytes(model: nn.Module) -> int:
+    """What such copies take, or will."""
+    return sum(
+        layer.weight.nbytes
+        for layer in model.modules()
+        if isinstance(layer, FastLinear) and layer.until_reordered is not None
+    )
 
 
 def _can_be_fast(layer: nn.Module) -> bool:

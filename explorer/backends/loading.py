@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 MEMORY_FACTOR = 1.1  # weights plus what loading needs for a moment
 SHARE = 0.75  # of all memory that models may take unless the user says otherwise
+SPARE_SHARE = 0.25  # of the free memory that a model may take to be faster
 POLL_S = 0.02
 GAP_S = 1  # how long a load waits for a moment in which some model is not in use
 PATIENCE_S = 60  # how long it waits for those who work with a model that is to leave
@@ -101,7 +102,7 @@ class LocalModels:
             here = {name: one.resident for name, one in self._entries.items() if one.resident}
             return Usage(
                 tuple(here),
-                sum(resident.size for resident in here.values()),
+                sum(resident.size + resident.spare for resident in here.values()),
                 self._memory.used_bytes if self._memory else 0,
                 sum(resident.waiting for resident in here.values()),
                 COMPUTED.passes,
@@ -179,6 +180,7 @@ class LocalModels:
         entry.needed = needed
         report("waiting")
         with _LOADING:
+            self._take_spare(needed or 0, needed or 0)
             free = free_memory()
             if needed is not None:
                 self._check_budget(name, needed)
@@ -188,8 +190,11 @@ class LocalModels:
             resident = Resident(name, self._load_weights(name, listed, source))
             # Only now is it known: a folder may hold weights in a narrower type.
             self._check_budget(name, resident.size)
+            self._take_spare(resident.size, 0)
             self._make_room(resident.size, resident.size)
             with self._lock:
+                room = self._model_bytes - self._staying() - self._spare() - resident.size
+                resident.use_spare(min(room, int(SPARE_SHARE * free_memory())))
                 entry.resident, entry.status = resident, LoadStatus("ready")
 
     def _load_weights(
@@ -212,6 +217,20 @@ class LocalModels:
             )
 
     # room
+
+    def _take_spare(self, needed: int, more: int) -> None:
+        """No model has to leave for what others take only to be faster: they give it up first.
+
+        `needed` bytes are to fit into the budget, `more` of them into what is free.
+        """
+        with self._lock:
+            fits = self._staying() + self._spare() + needed <= self._model_bytes
+            if fits and more * MEMORY_FACTOR <= free_memory():
+                return
+            for entry in self._entries.values():
+                if entry.resident is not None:
+                    entry.resident.give_up_spare()
+        give_back()
 
     def _check_budget(self, name: str, needed: int) -> None:
         if needed > self._model_bytes:
@@ -276,6 +295,10 @@ class LocalModels:
     def _staying(self) -> int:
         """Bytes of all models that have not been told to leave."""
         return sum(entry.resident.size for entry in self._entries.values() if entry.resident)
+
+    def _spare(self) -> int:
+        """Bytes that models take only to be faster."""
+        return sum(entry.resident.spare for entry in self._entries.values() if entry.resident)
 
     def _let_one_leave(self, *, even_in_use: bool) -> None:
         """The one used longest ago of those that nobody works with or waits for."""

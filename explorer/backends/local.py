@@ -21,7 +21,12 @@ from explorer.backends.base import (
     check_prefix,
     continuations_from,
 )
-from explorer.backends.fast_linear import speed_up_linear_layers
+from explorer.backends.fast_linear import (
+    forget_reordered,
+    let_reorder,
+    reordered_bytes,
+    speed_up_linear_layers,
+)
 from explorer.backends.grammar import GrammarMaker
 from explorer.backends.int8 import round_linear_layers
 from explorer.backends.logit_rows import score_rows, top_continuations
@@ -79,6 +84,19 @@ class LocalBackend:
         """The memory of the weights; tied ones count once."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    @property
+    def spare_bytes(self) -> int:
+        """The memory that it takes, or may take, only to be faster."""
+        return reordered_bytes(self.model)
+
+    def use_spare(self, room_bytes: int) -> None:
+        """Take up to so much more memory, if that makes passes for many users faster."""
+        let_reorder(self.model, room_bytes, last=self.model.get_output_embeddings())
+
+    def give_up_spare(self) -> None:
+        """Do without that memory from now on."""
+        forget_reordered(self.model)
 
     @property
     def waiting(self) -> int:

@@ -37,6 +37,20 @@ class Resident:
         return lent
 
     @property
+    def spare(self) -> int:
+        """Bytes that it takes only to be faster."""
+        return self._backend.spare_bytes if self._backend is not None else 0
+
+    def use_spare(self, room: int) -> None:
+        """Let it take up to so many bytes more to be faster."""
+        if self._backend is not None:
+            self._backend.use_spare(room)
+
+    def give_up_spare(self) -> None:
+        if self._backend is not None:
+            self._backend.give_up_spare()
+
+    @property
     def in_use(self) -> bool:
         return self._lent is not None and self._lent() is not None
 
@@ -52,6 +66,7 @@ class Resident:
 
     def leave(self) -> None:
         """Nobody new gets it; it is freed when those who work with it are done."""
+        self.give_up_spare()
         self._backend = None
 
     @property

@@ -5,7 +5,16 @@ import torch
 from torch import nn
 
 from explorer.backends import fast_linear
-from explorer.backends.fast_linear import BLOCKS, FEW, FastLinear, blocked, speed_up_linear_layers
+from explorer.backends.fast_linear import (
+    BLOCKS,
+    FEW,
+    FastLinear,
+    blocked,
+    forget_reordered,
+    let_reorder,
+    reordered_bytes,
+    speed_up_linear_layers,
+)
 from tests.backends import tiny
 
 
@@ -101,3 +110,49 @@ def test_only_plain_layers_that_can_be_blocked(
     kind = type(other)
     speed_up_linear_layers(nn.Sequential(other))
     assert type(other) is kind
+
+
+@pytest.mark.parametrize("outputs", [BLOCKS, 12, 30, 576])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("count", [1, 2, FEW, FEW + 1, 30, 100])
+def test_weights_in_another_order_give_the_same(outputs: int, bias: bool, count: int) -> None:
+    plain = layer(20, outputs, bias=bias)
+    fast = as_fast(plain)
+    let_reorder(fast, fast.weight.nbytes)
+    assert isinstance(fast, FastLinear)
+    with torch.inference_mode():
+        while fast.reordered is None:
+            fast(torch.randn(3, 20))
+        x = torch.randn(2, count, 20)
+        torch.testing.assert_close(fast(x), plain(x), rtol=1e-5, atol=1e-5)
+
+
+def test_the_first_product_waits_for_no_reordering_and_one_row_never_does() -> None:
+    fast = as_fast(layer(16, 16))
+    let_reorder(fast, fast.weight.nbytes)
+    assert isinstance(fast, FastLinear)
+    made = []
+    with torch.inference_mode():
+        for count in (1, 1, 1, 3, 1, 3):
+            fast(torch.randn(count, 16))
+            made.append(fast.reordered is not None)
+    assert made == [False, False, False, False, False, True]
+
+
+def test_copies_only_while_there_is_room_and_not_of_the_last_layer() -> None:
+    layers = [as_fast(layer(16, 16)) for _ in range(4)]
+    each = layers[0].weight.nbytes
+    model = nn.Sequential(*layers)
+    let_reorder(model, 3 * each - 1, last=layers[0])
+    x = torch.randn(3, 16)
+    with torch.inference_mode():
+        before = model(x)
+        model(x)
+    assert [part.reordered is not None for part in model] == [False, True, True, False]
+    assert reordered_bytes(model) == 2 * each
+    forget_reordered(model)
+    assert reordered_bytes(model) == 0
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), before)
+        model(x)
+    assert all(part.reordered is None for part in model)

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from explorer.backends import LocalModels, loading, residents
+from explorer.backends import LocalModels, fast_linear, loading, residents
 from explorer.backends import local as backends_local
 from explorer.backends.base import Backend, LoadStatus, ModelUnavailable
 from explorer.backends.local import LocalBackend
@@ -256,6 +256,34 @@ def test_nobody_leaves_for_a_model_that_would_not_fit_anyway(
     monkeypatch.setattr(loading, "_weight_bytes", lambda folder: 3 * SIZE)
     with pytest.raises(ModelUnavailable):
         use(models, c)
+    assert ready(models, folders) == [True, True, False]
+
+
+def test_nobody_leaves_for_what_others_take_only_to_be_faster(
+    make: Make, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_linear, "_mkl_is_slow_here", lambda: True)
+    roomy, (a, b, _) = make(room=9), folders
+    use(roomy, a)
+    spare = roomy.usage().model_bytes / SIZE - 1
+    assert spare > 0.1
+    models = make(room=2 + spare / 2)
+    use(models, a)
+    use(models, b)
+    assert ready(models, folders) == [True, True, False]
+    assert models.usage().model_bytes <= (2 + spare / 2) * SIZE + SLACK
+
+
+def test_such_copies_go_first_when_the_machine_itself_has_no_room(
+    make: Make, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_linear, "_mkl_is_slow_here", lambda: True)
+    models, (a, b, _) = make(room=9), folders
+    use(models, a)
+    first = models._entries[a].resident
+    assert first is not None and first.spare
+    monkeypatch.setattr(loading, "free_memory", lambda: SIZE if first.spare else 2 * SIZE)
+    use(models, b)
     assert ready(models, folders) == [True, True, False]
 
 
