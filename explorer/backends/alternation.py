@@ -4,6 +4,9 @@ Python runs one thread at a time, and a forward pass needs it before each of its
 small operations. While thirty answers are made in other threads, a pass takes two to three times as
 long, and it delays them as much. So a pass of steps begins when the answers to the last one are
 made, and what a pass gave is made into an answer when no other one is under way.
+
+Few answers are made at once, too. NumPy lets go of the interpreter in each operation; of thirty
+threads that all want it, each then waits for it a hundred times an answer.
 """
 
 import threading
@@ -14,6 +17,7 @@ from functools import partial
 from explorer.backends.base import Asker, asker_here
 
 PATIENCE_S = 0.25  # for answers that take longer than others
+AT_ONCE = 2  # answers in the making
 LONGEST_PASS_S = 1.0  # nobody is held up for longer, whatever the pass does
 
 
@@ -22,7 +26,9 @@ class Alternation:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._answering: set[Asker] = set()  # with what a pass gave them
+        # With what a pass gave them, and whether they got one of the places.
+        self._answering: dict[Asker, bool] = {}
+        self._places = threading.Semaphore(AT_ONCE)
         self._passes = 0
 
     @contextmanager
@@ -38,7 +44,8 @@ class Alternation:
         finally:
             with self._changed:
                 self._changed.wait_for(lambda: not self._passes, LONGEST_PASS_S)
-                self._answering.add(asker)
+                self._answering[asker] = False
+            self._answering[asker] = self._places.acquire(timeout=PATIENCE_S)
             asker.when_done = partial(self._drop, asker)
 
     @contextmanager
@@ -56,7 +63,8 @@ class Alternation:
 
     def _drop(self, asker: Asker) -> None:
         with self._changed:
-            self._answering.discard(asker)
+            if self._answering.pop(asker, False):
+                self._places.release()
             self._changed.notify_all()
 
 

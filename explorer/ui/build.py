@@ -16,7 +16,7 @@ import explorer.ui.quick_import  # noqa: F401, I001  (before gradio)
 import gradio as gr
 import orjson
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
 
 from explorer.backends.base import AskerGone, Models, TooBusy
 from explorer.settings import Hosting
@@ -36,7 +36,6 @@ from explorer.ui.workers import Workers
 TITLE = "Next-Token Explorer"
 MAX_QUEUED = 64  # calls of the endpoints, for which Gradio keeps a line of its own
 GRADIO_SESSIONS = 100  # nothing is kept in them, and whoever calls makes one
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")  # whence Gradio asks itself whether it is there
 
 
 # `run_history` would store every prompt in the browser, which in a classroom is everybody's.
@@ -98,7 +97,7 @@ def build_ui(
         tell(watch, data, began, found)
         return said
 
-    async def act(data: Any, request: gr.Request) -> str | None:
+    async def act(data: Any, request: Request) -> str | None:
         client = client_of(request.scope, hosting.proxies)
         try:
             return await workers.run_for(request, partial(answer, data, client), client)
@@ -119,12 +118,12 @@ def build_ui(
         endpoints = add_endpoints(models, workers, results, hosting, watch)
     demo.middleware += [
         Middleware(
-            Gate, hosting=hosting, results=results, endpoints=endpoints, component_id=page._id
-        ),
-        Middleware(
-            TrustedHostMiddleware,
-            allowed_hosts=[*hosting.hosts, *LOOPBACK] if hosting.hosts else ["*"],
-            www_redirect=False,
+            Gate,
+            hosting=hosting,
+            results=results,
+            endpoints=endpoints,
+            component_id=page._id,
+            act=act,
         ),
     ]
     demo.queue(api_open=False, max_size=MAX_QUEUED)

@@ -12,9 +12,18 @@ MAX_SESSION_HASH = 100  # characters; Gradio's own have about ten
 Parameters = Mapping[str, Sequence[str]]  # an endpoint's name -> its arguments, in order
 
 
-def check_envelope(path: str, body: bytes, endpoints: Parameters, component_id: int) -> None:
-    """`ParameterError` for a call that names no function of ours, or not what that takes."""
+PAGE = "/gradio_api/component_server"  # whatever the page asks for
+
+
+def check_envelope(
+    path: str, body: bytes, endpoints: Parameters, component_id: int
+) -> Mapping[str, Any]:
+    """What a call says, on paths that take calls.
+
+    `ParameterError` for one that names no function of ours, or not what that takes.
+    """
     name = path.rsplit("/", 1)[-1]
+    call: Mapping[str, Any] = {}
     if path.startswith("/gradio_api/call/"):
         if name not in endpoints:
             raise not_one_of("the endpoint", arguments.short(name), tuple(endpoints))
@@ -32,7 +41,7 @@ def check_envelope(path: str, body: bytes, endpoints: Parameters, component_id: 
         place = call.get("fn_index")
         check_count("fn_index", arguments.short(place), 0, len(endpoints) - 1)
         _check_data(call, list(endpoints.values())[int(place or 0)])
-    elif path == "/gradio_api/component_server":
+    elif path == PAGE:
         call = _object(body)
         _check_session(call, needed=True)
         check_count("component_id", arguments.short(call.get("component_id")), 0)
@@ -47,9 +56,10 @@ def check_envelope(path: str, body: bytes, endpoints: Parameters, component_id: 
         _check_session(call, needed=True)
         check_count("fn_index", arguments.short(call.get("fn_index")), 0, len(endpoints) - 1)
         arguments.text_argument("event_id", call.get("event_id"))
+    return call
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes) -> Mapping[str, Any]:
     try:
         call = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -1,18 +1,25 @@
-"""What stands before every route of Gradio's: who may come in, where to, and with how much."""
+"""What stands before every route of Gradio's: who may come in, where to, and with how much.
+
+What the page asks for is answered right here. The way through FastAPI's and Gradio's routing
+would take twice as long as the answer itself, and in one interpreter everybody waits for it.
+"""
 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from starlette.requests import HTTPConnection
+import orjson
+from gradio.context import LocalContext
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection, Request
 
 from explorer.decoding.parameters import ParameterError
 from explorer.settings import Hosting
 from explorer.ui import arguments
 from explorer.ui.clients import client_of
-from explorer.ui.envelopes import Parameters, check_envelope
+from explorer.ui.envelopes import PAGE, Parameters, check_envelope
 from explorer.ui.failures import reported
 from explorer.ui.messages import OverLimit, Refused, error_facts, said_in
 from explorer.ui.results import Results
@@ -37,8 +44,11 @@ ROUTES = {
 FOLDERS = (f"{API}/heartbeat/", f"{API}/call/")
 JOINS = (f"{API}/queue/join", f"{API}/call/")
 CANCEL = f"{API}/cancel"
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")  # whence Gradio asks itself whether it is there
+ASKED = "explorer.asked"  # in a request's scope: what the page asks for
 
 Scope = MutableMapping[str, Any]
+Act = Callable[[Any, Request], Awaitable[str | None]]
 STATUS = {"too_many_yours": 429, "limit_body_bytes": 413, "no_page": 404, "not_logged_in": 401}
 
 
@@ -53,7 +63,14 @@ class Gate:
         results: Results,
         endpoints: Parameters,
         component_id: int,
+        act: Act,
     ) -> None:
+        self._act = act
+        self._inside: Any = TrustedHostMiddleware(
+            self._answer_or_pass_on,
+            allowed_hosts=[*hosting.hosts, *LOOPBACK] if hosting.hosts else ["*"],
+            www_redirect=False,
+        )
         self._app, self._hosting, self._results = app, hosting, results
         self._endpoints, self._component_id = endpoints, component_id
         self._open: Counter[str] = Counter()  # requests, by client
@@ -76,7 +93,7 @@ class Gate:
         self._open[client] += 1
         try:
             receive = await self._let_in(scope, receive, client)
-            await self._app(scope, receive, send_on)
+            await self._inside(scope, receive, send_on)
         except (ParameterError, Refused) as error:
             await _answer(error, scope, send_on)
         except Exception as error:
@@ -106,13 +123,23 @@ class Gate:
         if scope["method"] not in ("POST", "PUT", "PATCH"):
             return receive
         body = await self._body(scope, receive)
-        check_envelope(path, body, self._endpoints, self._component_id)
+        call = check_envelope(path, body, self._endpoints, self._component_id)
         queue = scope["app"].get_blocks()._queue
         if path.startswith(JOINS):
             self._results.check(queue, client)
         elif path == CANCEL:
-            _check_owner(json.loads(body), queue)
+            _check_owner(call, queue)
+        elif path == PAGE and scope["method"] == "POST":
+            scope[ASKED] = call["data"]
         return _replayed(body, receive)
+
+    async def _answer_or_pass_on(self, scope: Scope, receive: Any, send: Any) -> None:
+        if ASKED not in scope:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        LocalContext.request.set(request)  # as Gradio does, for who asks for a GPU
+        await _send(200, orjson.dumps(await self._act(scope[ASKED], request)), send)
 
     async def _body(self, scope: Scope, receive: Any) -> bytes:
         """All of it: Gradio would read it without an end."""
@@ -202,7 +229,14 @@ async def _answer(error: ParameterError | Refused, scope: Scope, send: Any) -> N
     wanted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
     language = "ja" if wanted.strip().lower().startswith(b"ja") else "en"
     body = json.dumps({"detail": said_in(language, facts), **facts}, ensure_ascii=False)
-    headers = [(b"content-type", b"application/json; charset=utf-8")]
     status = STATUS.get(facts["code"], default)
+    await _send(status, body.encode("utf-8", "backslashreplace"), send)
+
+
+async def _send(status: int, body: bytes, send: Any) -> None:
+    headers = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body.encode("utf-8", "backslashreplace")})
+    await send({"type": "http.response.body", "body": body})

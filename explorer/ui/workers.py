@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-import gradio as gr
+from starlette.requests import Request
 
 from explorer.backends.base import Asker, TooBusy, asked_by
 from explorer.ui.clients import UNKNOWN
@@ -74,7 +74,7 @@ class Workers:
                 del self._open[client]
 
     async def run_for(
-        self, request: gr.Request, work: Callable[[], Answer], client: str = UNKNOWN
+        self, request: Request, work: Callable[[], Answer], client: str = UNKNOWN
     ) -> Answer:
         """The same for an HTTP request, for as long as its connection is open."""
         closed = threading.Event()
