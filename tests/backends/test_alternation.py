@@ -1,7 +1,9 @@
 """Passes and the work on their answers take turns."""
 
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -141,3 +143,25 @@ def test_who_asks_for_nobody_waits_for_nothing() -> None:
         pass
     with taking_turns.quiet():
         pass
+
+
+def test_few_answers_are_made_at_once() -> None:
+    taking_turns, moments = Alternation(), Moments()
+    making: list[int] = []
+
+    def answer(number: int) -> None:
+        with taking_turns.waiting():
+            pass
+        making.append(number)
+        if len(making) == module.AT_ONCE:
+            moments.reach("full")
+        moments.wait("go on")
+
+    threads = [asked(partial(answer, number)) for number in range(module.AT_ONCE + 1)]
+    moments.wait("full")
+    time.sleep(module.PATIENCE_S / 4)  # for the one that must wait to show that it does not
+    assert len(making) == module.AT_ONCE
+    moments.reach("go on")
+    for thread in threads:
+        thread.join(5)
+    assert len(making) == module.AT_ONCE + 1

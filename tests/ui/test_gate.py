@@ -93,6 +93,16 @@ def test_the_queue_can_not_be_passed_by(app: App) -> None:
 # bodies
 
 
+def test_the_page_is_answered_as_json_and_to_one_method(app: App) -> None:
+    answer = app.post("component_server/", app.envelope())
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/json")
+    assert "content-security-policy" in answer.headers
+    assert json.loads(answer.json())["ok"]["status"]["phase"] == "ready"
+    other = app.http.put("gradio_api/component_server", json=app.envelope())
+    assert other.status_code == 405
+
+
 @pytest.mark.parametrize("path", ["component_server", "call/generate", "queue/join", "cancel"])
 def test_a_body_of_50_megabytes_is_refused_unread(app: App, path: str) -> None:
     """By its declared length: the connection closes before all of it is sent."""

@@ -113,6 +113,8 @@ def test_a_wrong_password_is_refused_and_the_right_one_lets_in(guarded: App) -> 
         assert http.get("config").status_code == 200
         answer = http.post("gradio_api/component_server", json=guarded.envelope())
         assert answer.status_code == 200
+        asked = {"json": guarded.envelope(), "headers": {"host": "evil.example"}}
+        assert http.post("gradio_api/component_server", **asked).status_code == 400
     forged = f"access-token-unsecure-{guarded.demo.app.cookie_id}={'x' * 22}"
     assert guarded.http.get("config", headers={"cookie": forged}).status_code == 401
 
