@@ -35,7 +35,7 @@ def test_all_branches_are_shown_and_a_click_goes_there(open_page):
     page = open_page()
     open_tree(page)
     branch(page)
-    expect(page.locator("[data-el=tree-count]")).to_have_text("3 tokens tried")
+    expect(page.locator("[data-el=tree-count]")).to_have_text("Tokens tried: 3")
     shown = tree(page)
     assert shown[:2] == ["prompt", "␣Paris"] and shown[-1] == "␣London"
     expect(page.locator(".tree-token.here")).to_have_text("␣London")
@@ -61,7 +61,7 @@ def test_a_branch_is_named_pinned_deleted_and_undone(open_page):
     expect(page.get_by_role("button", name="Unpin this branch")).to_be_visible()
     line = page.locator(".tree-line").filter(has_text="␣London").last
     line.get_by_role("button", name="Delete this branch").click()
-    expect(page.locator("[data-el=tree-count]")).to_have_text("2 tokens tried")
+    expect(page.locator("[data-el=tree-count]")).to_have_text("Tokens tried: 2")
     expect(page.locator(".chip")).to_have_count(5)
     page.keyboard.press("z")
     expect(page.locator(".tree-name")).to_have_text("<b>wrong</b>")
@@ -153,7 +153,7 @@ def test_a_change_elsewhere_and_its_undo_are_drawn(open_page):
     assert tree(page) == before
     page.locator("[data-el=tree-open]").click()
     page.keyboard.press("g")  # while it is closed, no tree comes
-    expect(page.locator("[data-el=tree-count]")).to_have_text("4 tokens tried")
+    expect(page.locator("[data-el=tree-count]")).to_have_text("Tokens tried: 4")
     page.locator("[data-el=tree-open]").click()
     expect(page.locator(".tree-token")).to_have_count(len(before) + 1)
     page.get_by_role("button", name="日本語").click()
