@@ -124,9 +124,10 @@ def test_what_is_counted_is_what_is_held_and_none_of_it_twice(name: str, seed: i
     backend = tiny.backend(name)
     walk(name, backend, random_moves(seed, 40))
     backend.next_distributions([(*SHORT[:9], 50), (*SHORT[:9], 51, 52)])
-    backend.next_distribution(SHORT[:12])
-    backend.next_distribution((*SHORT[:12], 60, 61, 62))
-    backend.score((*SHORT[:12], 60, 61, 62, 63, 64))
+    fresh = (350, *SHORT[:11])
+    for longer in (fresh, (*fresh, 60, 61, 62)):  # goes on in place, by more than one token
+        backend.next_distribution(longer)
+    backend.score((*fresh, 60, 61, 62, 63, 64))
     said, held = memory_of(backend)
     assert said == held > 0
 
