@@ -65,7 +65,10 @@ class GrowingLayer(DynamicLayer):
 
 
 class GrowingSlidingLayer(GrowingLayer, DynamicSlidingWindowLayer):
-    """Holds every token, so that it can be cut back, and shows attention its window."""
+    """Keeps every token, and still shows attention only the window.
+
+    transformers' own normally drops what has left its window, and then can't go back.
+    """
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
