@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from explorer.backends.kv_cache import new_cache
+from explorer.backends.kv_cache import GrowingLayer, new_cache
 
 Prefix = tuple[int, ...]
 MAX_SLOTS = 1024  # of one tree: every token in it makes the next pass a little slower
@@ -83,9 +83,12 @@ class Branches:
         }
 
 
-def _keeping_all(layer: DynamicLayer) -> DynamicLayer:
-    """A layer with the same tokens that shows all of them: what is seen is the mask's to say."""
-    plain = DynamicLayer()
+def _keeping_all(layer: DynamicLayer) -> GrowingLayer:
+    """A layer with the same tokens that shows all of them: what is seen is the mask's to say.
+
+    It has no room yet: a tree grows in one of its own, and the text goes on where it is.
+    """
+    plain = GrowingLayer()
     plain.lazy_initialization(layer.keys, layer.values)
     plain.keys, plain.values = layer.keys, layer.values
     return plain

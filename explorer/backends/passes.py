@@ -94,12 +94,13 @@ class Passes:
 
         In chunks whose logits fit in memory; each comes with the place of its first token.
         """
-        cache, first = self._cache_up_to(prefix, needed)
+        cache, start = self._cache_up_to(prefix, needed)
+        first = start
         while first < len(prefix):
             rows = self._alone(partial(self._next_rows, prefix, first, cache))
             yield first, rows
             first += len(rows)
-        self._keep_cache(prefix, cache)
+        self._keep_cache(prefix, cache, start)
 
     # one turn
 
@@ -148,7 +149,7 @@ class Passes:
             rows = step_together(self.model, caches, last).float().cpu().numpy()
         COMPUTED.count(len(last))
         for prefix, cache in steps.items():
-            self._keep_cache(prefix, cache)
+            self._keep_cache(prefix, cache, len(prefix) - 1)
         return dict(zip(steps, rows, strict=True))
 
     def _part_of(self, prefix: Prefix) -> Logits | None:
@@ -158,11 +159,8 @@ class Passes:
         if cache is None or end >= len(prefix):
             return self._to_the_end(prefix)
         self._forward(prefix[start:end], cache, only_last=True)
-        self._keep_cache(prefix[:end], cache)
-        if self._memory.get("cache", self._model_id, prefix[:end]) is None:
-            return self._to_the_end(prefix)  # there is no room to keep a part
-        if start:
-            self._memory.forget("cache", self._model_id, prefix[:start])
+        if not self._keep_cache(prefix[:end], cache, start):
+            return self._to_the_end(prefix)
         return None
 
     def _to_the_end(self, prefix: Prefix) -> Logits:
@@ -172,7 +170,7 @@ class Passes:
         for first in range(start, len(prefix), PREFILL_CHUNK if cache is not None else len(prefix)):
             chunk = prefix[first : first + PREFILL_CHUNK] if cache is not None else prefix
             logits = self._forward(chunk, cache, only_last=True)
-        self._keep_cache(prefix, cache)
+        self._keep_cache(prefix, cache, start)
         last: Logits = logits[-1]
         return last
 
@@ -231,11 +229,18 @@ class Passes:
             return new_cache(self.model.config), 0
         return fork(found[1], length), length
 
-    def _keep_cache(self, prefix: Prefix, cache: Any) -> None:
-        if cache is not None:
-            self._memory.put("cache", self._model_id, prefix, cache)
-            # The longer cache can be cut back to the shorter one, which then is not needed.
-            self._memory.forget("cache", self._model_id, prefix[:-1])
+    def _keep_cache(self, prefix: Prefix, cache: Any, start: int) -> bool:
+        """Whether there is room for it, in place of the one of `start` tokens that it went on from.
+
+        It can be cut back to that one; and if it lies in the same memory, that counts once.
+        """
+        if cache is None:
+            return False
+        self._memory.put("cache", self._model_id, prefix, cache)
+        kept = self._memory.get("cache", self._model_id, prefix) is cache
+        if kept:
+            self._memory.forget("cache", self._model_id, prefix[:start])
+        return kept
 
     def _keep_logits(self, prefix: Prefix, logits: Logits) -> Logits:
         """For who comes before those that wait have made a distribution of it."""
