@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from explorer.backends.base import Continuations
 from explorer.backends.local import LocalBackend
 from tests.backends import tiny
-from tests.backends.test_prefix_reuse import by_token_id, start_of
+from tests.backends.reusing import by_token_id, start_of
 
 BRANCHING = ["llama", "gemma3", "gpt2"]
 Prefix = tuple[int, ...]

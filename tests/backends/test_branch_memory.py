@@ -22,7 +22,7 @@ from tests.backends.branching import (
     root_of,
     siblings,
 )
-from tests.backends.test_prefix_reuse import by_token_id, forwarded, in_threads
+from tests.backends.reusing import by_token_id, forwarded, in_threads
 
 
 @pytest.fixture(params=BRANCHING)

@@ -16,7 +16,7 @@ from explorer.backends.logit_rows import top_continuations
 from explorer.decoding import Distribution
 from tests.backends import tiny
 from tests.backends.branching import BRANCHING, Prefix, assert_all_right, root_of, siblings
-from tests.backends.test_prefix_reuse import forwarded, start_of
+from tests.backends.reusing import forwarded, start_of
 
 
 @pytest.fixture(params=BRANCHING)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from explorer.backends import Backend
+from tests.backends.reusing import by_token_id
 from tests.backends.test_contract import BACKENDS, prefix_of
-from tests.backends.test_prefix_reuse import by_token_id
 
 
 @pytest.fixture(params=BACKENDS)

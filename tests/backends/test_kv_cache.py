@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 from explorer.backends.kv_cache import SPARE, cache_bytes, fork, new_cache
 from explorer.backends.local import LocalBackend
 from tests.backends import tiny
-from tests.backends.test_prefix_reuse import REUSING, SHORT, random_moves, walk
+from tests.backends.reusing import FULL_PASSES, LONG, REUSING, SHORT, random_moves, walk
 
 HEADS, SIZE = 2, 3
 Kept = tuple[torch.Tensor, torch.Tensor]  # keys and values of one layer
@@ -141,3 +141,55 @@ def test_a_short_fork_keeps_no_long_memory() -> None:
     kept = [(layer.keys.clone(), layer.values.clone()) for layer in short.layers]
     append(short, kept, 1, 2)
     assert cache_bytes(short) < cache_bytes(cache) // 50
+
+
+# forks
+
+
+def filled_cache(name: str, prefix: tuple[int, ...]) -> Any:
+    model = tiny.MODELS[name]()
+    cache = new_cache(model.config)
+    with torch.inference_mode():
+        model(input_ids=torch.tensor([prefix]), past_key_values=cache, use_cache=True)
+    return cache
+
+
+@pytest.mark.parametrize("name", REUSING)
+@pytest.mark.parametrize("length", [1, 5, 12, 20])
+def test_a_fork_shares_its_data(name: str, length: int) -> None:
+    origin = filled_cache(name, SHORT)
+    forked = fork(origin, length)
+    assert forked.get_seq_length() == length
+    for layer, of_origin in zip(forked.layers, origin.layers, strict=True):
+        assert layer.keys.data_ptr() == of_origin.keys.data_ptr()
+        assert layer.values.data_ptr() == of_origin.values.data_ptr()
+
+
+@pytest.mark.parametrize("name", REUSING)
+@pytest.mark.parametrize("length", [1, 5, 12, 20])
+def test_a_fork_never_changes_its_origin(name: str, length: int) -> None:
+    origin = filled_cache(name, SHORT)
+    before = [(layer.keys.clone(), layer.values.clone()) for layer in origin.layers]
+    forked = fork(origin, length)
+    with torch.inference_mode():
+        tiny.MODELS[name]()(
+            input_ids=torch.tensor([[50, 51]]), past_key_values=forked, use_cache=True
+        )
+    assert forked.get_seq_length() == length + 2
+    assert origin.get_seq_length() == len(SHORT)
+    for layer, (keys, values) in zip(origin.layers, before, strict=True):
+        assert torch.equal(layer.keys, keys)
+        assert torch.equal(layer.values, values)
+
+
+def test_a_cache_holds_every_token_also_past_the_window() -> None:
+    origin = filled_cache("gemma3", LONG)
+    assert [layer.keys.shape[-2] for layer in origin.layers] == [len(LONG)] * 3
+    assert 0 <= cache_bytes(origin) - 3 * 2 * len(LONG) * 8 * 4 <= 3 * 2 * SPARE * 8 * 4
+
+
+@pytest.mark.parametrize("name", FULL_PASSES)
+def test_a_recurrent_model_has_no_cache_to_fork(name: str) -> None:
+    backend = tiny.backend(name)
+    backend.next_distribution(SHORT)
+    assert backend._memory.longest("cache", name, SHORT) == (0, None)

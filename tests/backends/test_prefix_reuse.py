@@ -1,76 +1,30 @@
 """The model is asked once per prefix, and what is reused is never wrong."""
 
 import random
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from explorer.backends import passes
-from explorer.backends.kv_cache import SPARE, cache_bytes, fork, new_cache
 from explorer.backends.local import LocalBackend
 from explorer.backends.prefix_memory import PrefixMemory
-from explorer.decoding import Distribution
 from tests.backends import tiny
-
-REUSING = ["llama", "gemma3", "gpt2"]
-FULL_PASSES = ["mamba", "hybrid"]
-LONG = tuple(3 + (17 * i) % 300 for i in range(3 * tiny.WINDOW + 3))  # past Gemma's window
-SHORT = LONG[:20]  # within the context of GPT-2
-
-
-def start_of(name: str) -> tuple[int, ...]:
-    return SHORT if name == "gpt2" else LONG
-
-
-@contextmanager
-def forwarded(backend: LocalBackend) -> Iterator[list[int]]:
-    """How many tokens each forward pass was given."""
-    counts: list[int] = []
-    hook = backend.model.register_forward_pre_hook(
-        lambda _model, _args, kwargs: counts.append(kwargs["input_ids"].shape[1]),
-        with_kwargs=True,
-    )
-    try:
-        yield counts
-    finally:
-        hook.remove()
-
-
-@cache
-def plain(name: str, prefix: tuple[int, ...]) -> NDArray[np.float64]:
-    """Softmax by token id of a full pass without a cache."""
-    with torch.inference_mode():
-        logits = tiny.MODELS[name]()(input_ids=torch.tensor([prefix]), use_cache=False).logits
-        return torch.softmax(logits[0, -1].double(), -1).numpy()
-
-
-def by_token_id(distribution: Distribution) -> NDArray[np.float64]:
-    return distribution.probabilities[distribution.positions]
-
-
-def assert_right(name: str, backend: LocalBackend, prefix: tuple[int, ...]) -> None:
-    got = by_token_id(backend.next_distribution(prefix))
-    assert np.abs(got - plain(name, prefix)).max() < 1e-5
-
-
-def assert_scored_right(name: str, backend: LocalBackend, prefix: tuple[int, ...]) -> None:
-    for end, token in enumerate(backend.score(prefix)[1:], start=1):
-        before = plain(name, prefix[:end])
-        assert token.logprob == pytest.approx(np.log(before[prefix[end]]), abs=1e-3)
-        # Those that tie, or nearly, may stand in either order after a pass of another shape.
-        own = before[prefix[end]]
-        above, below = (before > own * (1 + 1e-4)).sum(), (before >= own * (1 - 1e-4)).sum()
-        assert token.rank is not None and above < token.rank <= below
+from tests.backends.reusing import (
+    FULL_PASSES,
+    LONG,
+    REUSING,
+    SHORT,
+    assert_right,
+    assert_scored_right,
+    forwarded,
+    in_threads,
+    plain,
+    random_moves,
+    start_of,
+    walk,
+)
 
 
 @pytest.fixture(params=REUSING)
@@ -216,29 +170,6 @@ def test_backends_of_other_names_share_a_memory_but_no_prefix() -> None:
 # whether it is right
 
 
-def walk(name: str, backend: LocalBackend, moves: list[tuple[str, int, int]]) -> None:
-    """Rewinds, branches, jumps and scores from one prefix to the next."""
-    limit = backend.info.context_length
-    prefix = start_of(name)
-    visited = [prefix]
-    for move, amount, token_id in moves:
-        if move == "step" and len(prefix) < limit:
-            prefix = (*prefix, token_id)
-        elif move == "rewind":
-            prefix = prefix[: max(1, len(prefix) - amount)]
-        elif move == "branch":
-            prefix = (*prefix[: max(1, len(prefix) - amount)], token_id)
-        elif move == "jump":
-            prefix = visited[amount % len(visited)]
-        elif move == "replace":
-            place = amount % len(prefix)
-            prefix = (*prefix[:place], token_id, *prefix[place + 1 :])
-        if move == "score":
-            assert_scored_right(name, backend, prefix)
-        assert_right(name, backend, prefix)
-        visited.append(prefix)
-
-
 MOVES = st.tuples(
     st.sampled_from(["step", "step", "rewind", "branch", "jump", "replace", "score"]),
     st.integers(0, 30),
@@ -251,15 +182,6 @@ MOVES = st.tuples(
 def test_any_walk_gives_what_a_full_pass_gives(moves: list[tuple[str, int, int]]) -> None:
     for name in REUSING:
         walk(name, tiny.backend(name), moves)
-
-
-def random_moves(seed: int, count: int) -> list[tuple[str, int, int]]:
-    source = random.Random(seed)
-    kinds = ["step", "step", "rewind", "branch", "jump", "replace", "score"]
-    return [
-        (source.choice(kinds), source.randrange(31), source.randrange(tiny.VOCAB_SIZE))
-        for _ in range(count)
-    ]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -360,55 +282,6 @@ def test_a_small_budget_forgets_but_is_right(
     assert most > budget // 3 or budget <= 1_000
 
 
-def test_what_was_used_longest_ago_is_forgotten_first() -> None:
-    one = Distribution.from_logits(np.zeros(100))
-    memory = PrefixMemory(3 * 4 * one.logits.nbytes)
-    for token_id in (1, 2, 3):
-        memory.put("distribution", "m", (token_id,), one)
-    memory.get("distribution", "m", (1,))
-    memory.put("distribution", "m", (4,), one)
-    kept = [i for i in (1, 2, 3, 4) if memory.get("distribution", "m", (i,)) is not None]
-    assert kept == [1, 3, 4]
-
-
-def test_what_exceeds_the_budget_is_not_kept() -> None:
-    memory = PrefixMemory(1_000)
-    memory.put("distribution", "m", (1,), Distribution.from_logits(np.zeros(1_000)))
-    assert memory.get("distribution", "m", (1,)) is None
-    assert memory.used_bytes == 0
-
-
-def test_used_bytes_count_the_arrays_that_a_distribution_keeps() -> None:
-    distribution = Distribution.from_logits(np.arange(1_000.0))
-    memory = PrefixMemory(10**6)
-    memory.put("distribution", "m", (1,), distribution)
-    distribution.rank_of(distribution.probabilities.argmax())
-    kept = (
-        distribution.token_ids,
-        distribution.logits,
-        distribution.probabilities,
-        distribution.positions,
-    )
-    assert memory.used_bytes >= sum(array.nbytes for array in kept)
-
-
-def test_longest_is_the_longest_of_the_same_kind_and_model() -> None:
-    memory = PrefixMemory(10**6)
-    one = Distribution.from_logits(np.zeros(4))
-    for kind, model, prefix in [
-        ("distribution", "m", (1, 2, 3, 9, 9)),
-        ("distribution", "m", (1, 2)),
-        ("distribution", "m", (2, 2, 3, 4)),
-        ("distribution", "other", (1, 2, 3, 4)),
-        ("scores", "m", (1, 2, 3, 4)),
-    ]:
-        memory.put(kind, model, prefix, () if kind == "scores" else one)
-    shared, found = memory.longest("distribution", "m", (1, 2, 3, 4))
-    assert (shared, found and found[0]) == (3, (1, 2, 3, 9, 9))
-    assert memory.longest("distribution", "m", (3, 3)) == (0, None)
-    assert memory.longest("cache", "m", (1, 2)) == (0, None)
-
-
 def test_stepping_keeps_one_cache(name: str, backend: LocalBackend) -> None:
     start = start_of(name)[:-3]
     for end in range(4):
@@ -418,17 +291,6 @@ def test_stepping_keeps_one_cache(name: str, backend: LocalBackend) -> None:
 
 
 # many at once
-
-
-def in_threads(count: int, ask: Callable[[int], Any]) -> list[Any]:
-    barrier = threading.Barrier(count)
-
-    def run(number: int) -> Any:
-        barrier.wait()
-        return ask(number)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 def test_a_class_on_one_prompt_costs_one_forward(name: str, backend: LocalBackend) -> None:
@@ -465,53 +327,3 @@ def test_many_prefixes_at_once_are_all_right(name: str, budget: int) -> None:
 
     in_threads(8, ask)
     assert backend._memory.used_bytes <= budget
-
-
-# forks
-
-
-def filled_cache(name: str, prefix: tuple[int, ...]) -> Any:
-    model = tiny.MODELS[name]()
-    cache = new_cache(model.config)
-    with torch.inference_mode():
-        model(input_ids=torch.tensor([prefix]), past_key_values=cache, use_cache=True)
-    return cache
-
-
-@pytest.mark.parametrize("length", [1, 5, 12, 20])
-def test_a_fork_shares_its_data(name: str, length: int) -> None:
-    origin = filled_cache(name, SHORT)
-    forked = fork(origin, length)
-    assert forked.get_seq_length() == length
-    for layer, of_origin in zip(forked.layers, origin.layers, strict=True):
-        assert layer.keys.data_ptr() == of_origin.keys.data_ptr()
-        assert layer.values.data_ptr() == of_origin.values.data_ptr()
-
-
-@pytest.mark.parametrize("length", [1, 5, 12, 20])
-def test_a_fork_never_changes_its_origin(name: str, length: int) -> None:
-    origin = filled_cache(name, SHORT)
-    before = [(layer.keys.clone(), layer.values.clone()) for layer in origin.layers]
-    forked = fork(origin, length)
-    with torch.inference_mode():
-        tiny.MODELS[name]()(
-            input_ids=torch.tensor([[50, 51]]), past_key_values=forked, use_cache=True
-        )
-    assert forked.get_seq_length() == length + 2
-    assert origin.get_seq_length() == len(SHORT)
-    for layer, (keys, values) in zip(origin.layers, before, strict=True):
-        assert torch.equal(layer.keys, keys)
-        assert torch.equal(layer.values, values)
-
-
-def test_a_cache_holds_every_token_also_past_the_window() -> None:
-    origin = filled_cache("gemma3", LONG)
-    assert [layer.keys.shape[-2] for layer in origin.layers] == [len(LONG)] * 3
-    assert 0 <= cache_bytes(origin) - 3 * 2 * len(LONG) * 8 * 4 <= 3 * 2 * SPARE * 8 * 4
-
-
-@pytest.mark.parametrize("name", FULL_PASSES)
-def test_a_recurrent_model_has_no_cache_to_fork(name: str) -> None:
-    backend = tiny.backend(name)
-    backend.next_distribution(SHORT)
-    assert backend._memory.longest("cache", name, SHORT) == (0, None)

@@ -15,7 +15,7 @@ from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.local import LocalBackend
 from explorer.backends.together import can_share, step_together
 from tests.backends import tiny
-from tests.backends.test_prefix_reuse import (
+from tests.backends.reusing import (
     FULL_PASSES,
     REUSING,
     assert_right,

@@ -16,7 +16,7 @@ from explorer.decoding import Distribution, TopP, decode
 from explorer.session import Cover, run, tail
 from explorer.session.cover import AT_ONCE
 from tests.backends import tiny
-from tests.backends.test_prefix_reuse import forwarded
+from tests.backends.reusing import forwarded
 from tests.session.test_beam import PROMPT, every_sequence, varied
 
 

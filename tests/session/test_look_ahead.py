@@ -34,7 +34,7 @@ from explorer.session import (
     tail,
 )
 from tests.backends import tiny
-from tests.backends.test_prefix_reuse import forwarded
+from tests.backends.reusing import forwarded
 
 A, B, C, D = range(4)
 MIROSTAT = (Temperature(0.8), MirostatV2(1, 0.3))
