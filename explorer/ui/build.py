@@ -24,6 +24,7 @@ from explorer.ui.actions import Actions
 from explorer.ui.api import add_endpoints
 from explorer.ui.clients import client_of
 from explorer.ui.failures import reported
+from explorer.ui.first_request import FirstRequest
 from explorer.ui.gate import Gate
 from explorer.ui.messages import LANGUAGES, Refused, error_facts, texts
 from explorer.ui.page import Page
@@ -118,6 +119,7 @@ def build_ui(
         page = Page(models, limits, act)
         endpoints = add_endpoints(models, workers, results, hosting, watch)
     demo.middleware += [
+        Middleware(FirstRequest, tell=models.page_answers),
         Middleware(
             Gate, hosting=hosting, results=results, endpoints=endpoints, component_id=page._id
         ),

@@ -30,6 +30,8 @@ class FakeModels:
     def __init__(self, **backends: Any) -> None:
         self.backends = backends
         self.phase: LoadPhase = "ready"
+        self.first_tables: dict[str, Any] = {}
+        self.kept: list[tuple[str, str, bool]] = []
 
     def choices(self) -> tuple[ModelChoice, ...]:
         return (ModelChoice("small", "Small", "1M", ("en",), "MIT", "https://example.org", False),)
@@ -46,6 +48,15 @@ class FakeModels:
         if self.phase == "failed":
             return LoadStatus("failed", error=ModelUnavailable("damaged", "broken", file="f"))
         return LoadStatus(self.phase, 5, 10)
+
+    def early(self, name: str) -> Backend | None:
+        return self.first_tables.get(name)
+
+    def keep_first_table(self, name: str, text: str, chat: bool) -> None:
+        self.kept.append((name, text, chat))
+
+    def page_answers(self) -> None:
+        return
 
     def get(self, name: str) -> Backend:
         self.request(name)
