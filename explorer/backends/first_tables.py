@@ -111,7 +111,7 @@ class FirstTables:
         self._folder = models_dir / FOLDER
         self._lock = threading.Lock()
         self._found: dict[str, FirstTable | None] = {}
-        self._kept: set[str] = set()  # written, or found as it would be written, or not writable
+        self._kept: set[str] = set()  # and those that can't be
 
     def get(self, name: str, weights: Path) -> FirstTable | None:
         """The table of a model whose weights lie in this folder; read once."""
@@ -128,7 +128,7 @@ class FirstTables:
     def keep(
         self, name: str, weights: Path, backend: "LocalBackend", text: str, chat: bool
     ) -> None:
-        """Write a model's table for the next start, in the background, unless it is there.
+        """Write a model's table for the next start, unless it is there; tried once.
 
         Not from a GPU: whether the same one is there cannot be known before torch is.
         """
@@ -136,13 +136,6 @@ class FirstTables:
             if name in self._kept or backend.info.device != "cpu":
                 return
             self._kept.add(name)
-        threading.Thread(
-            target=self._keep, args=(name, weights, backend, text, chat), daemon=True
-        ).start()
-
-    def _keep(
-        self, name: str, weights: Path, backend: "LocalBackend", text: str, chat: bool
-    ) -> None:
         try:
             there = self._read(name, weights)
             if there is None or (there.text, there.chat) != (text, chat):
@@ -155,26 +148,8 @@ class FirstTables:
     def _write(
         self, name: str, weights: Path, backend: "LocalBackend", text: str, chat: bool
     ) -> None:
-        messages = [{"role": "user", "content": text}]
-        prefix = backend.encode_chat(messages) if chat else backend.encode(text)
-        scored = backend.score(prefix)
-        distribution = backend.next_distribution(prefix)
-        facts = {
-            "made_by": _made_by(weights),
-            "info": asdict(backend.info),
-            "text": text,
-            "chat": chat,
-            "scored": [(one.token_id, one.logprob, one.rank, one.entropy) for one in scored],
-        }
-        logits = np.empty(backend.info.vocab_size, dtype=np.float32)
-        logits[distribution.token_ids] = distribution.logits
-        tokens = list(backend.tokens())
-        arrays: Arrays = {
-            "logits": logits,
-            "raw": np.frombuffer(b"".join(token.raw for token in tokens), dtype=np.uint8),
-            "ends": np.cumsum([len(token.raw) for token in tokens], dtype=np.int64),
-            "special": np.array([token.special for token in tokens]),
-        }
+        facts, arrays = _table(backend, text, chat)
+        facts["made_by"] = _made_by(weights)
         if sum(array.nbytes for array in arrays.values()) > MAX_BYTES:
             log.info("the first table of %s is too large to be kept", name)
             return
@@ -202,6 +177,32 @@ class FirstTables:
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
             log.warning("%s is not used, and made anew: %s", folder / TABLE, error)
             return None
+
+
+def _table(backend: "LocalBackend", text: str, chat: bool) -> tuple[dict[str, Any], Arrays]:
+    messages = [{"role": "user", "content": text}]
+    prefix = backend.encode_chat(messages) if chat else backend.encode(text)
+    scored = backend.score(prefix)
+    distribution = backend.next_distribution(prefix)
+    logits = np.empty(backend.info.vocab_size, dtype=np.float32)
+    logits[distribution.token_ids] = distribution.logits
+    raw, ends, special = bytearray(), [], []
+    for token in backend.tokens():
+        raw += token.raw
+        ends.append(len(raw))
+        special.append(token.special)
+    facts = {
+        "info": asdict(backend.info),
+        "text": text,
+        "chat": chat,
+        "scored": [(one.token_id, one.logprob, one.rank, one.entropy) for one in scored],
+    }
+    return facts, {
+        "logits": logits,
+        "raw": np.frombuffer(bytes(raw), dtype=np.uint8),
+        "ends": np.array(ends, dtype=np.int64),
+        "special": np.array(special),
+    }
 
 
 def _made_by(weights: Path) -> dict[str, Any]:

@@ -135,7 +135,11 @@ class LocalModels:
             entry = self._entries.get(name)
             backend = entry.resident.lend() if entry and entry.resident else None
         if weights is not None and backend is not None:
-            self._first_tables.keep(name, weights, backend, text, chat)
+            threading.Thread(
+                target=self._first_tables.keep,
+                args=(name, weights, backend, text, chat),
+                daemon=True,
+            ).start()
 
     def page_answers(self) -> None:
         self._page.set()
