@@ -148,7 +148,7 @@ class FirstTables:
     def _write(
         self, name: str, weights: Path, backend: "LocalBackend", text: str, chat: bool
     ) -> None:
-        facts, arrays = _table(backend, text, chat)
+        facts, arrays = table_of(backend, text, chat)
         facts["made_by"] = _made_by(weights)
         if sum(array.nbytes for array in arrays.values()) > MAX_BYTES:
             log.info("the first table of %s is too large to be kept", name)
@@ -179,7 +179,8 @@ class FirstTables:
             return None
 
 
-def _table(backend: "LocalBackend", text: str, chat: bool) -> tuple[dict[str, Any], Arrays]:
+def table_of(backend: "LocalBackend", text: str, chat: bool) -> tuple[dict[str, Any], Arrays]:
+    """What a `FirstTable` is made of."""
     messages = [{"role": "user", "content": text}]
     prefix = backend.encode_chat(messages) if chat else backend.encode(text)
     scored = backend.score(prefix)

@@ -12,6 +12,7 @@ from explorer.backends.base import (
     ModelUnavailable,
     Usage,
 )
+from explorer.backends.first_tables import FirstTable, table_of
 from explorer.session import Session
 from explorer.ui.store import SessionStore
 
@@ -74,3 +75,9 @@ def token_ids(answer: dict[str, Any]) -> list[int]:
 
 def session_of(store: SessionStore) -> Session | None:
     return store.slot(KEY).session
+
+
+def first_table(backend: Any, text: str, chat: bool = False) -> FirstTable:
+    """What a start would keep of a scripted model, as the next one finds it."""
+    backend.tokens = lambda: map(backend.token, range(backend.info.vocab_size))
+    return FirstTable(*table_of(backend, text, chat))
