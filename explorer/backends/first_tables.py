@@ -46,6 +46,12 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 MAX_BYTES = 32 * 2**20  # of a table: logits, and the bytes of all tokens
 FACTS = "facts"
 
+DAMAGED = (
+    *(OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError),
+    ImportError,  # a library whose version is not known
+)
+TYPES = {"logits": np.float32, "raw": np.uint8, "ends": np.int64, "special": np.bool_}
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -53,6 +59,8 @@ class FirstTable:
     """A model's answers to one prompt; what it can't know raises `ModelNeeded`."""
 
     def __init__(self, facts: dict[str, Any], arrays: Arrays) -> None:
+        if {name: array.dtype for name, array in arrays.items()} != TYPES:
+            raise ValueError("its arrays are others, or of other types")
         info = facts["info"]
         self.info = ModelInfo(**{**info, "end_token_ids": tuple(info["end_token_ids"])})
         self.text, self.chat = str(facts["text"]), bool(facts["chat"])
@@ -62,7 +70,7 @@ class FirstTable:
         size = (self.info.vocab_size,)
         if not size == arrays["logits"].shape == self._ends.shape == self._special.shape:
             raise ValueError(f"its arrays are not all of {size[0]} tokens")
-        if self._ends[-1] != len(self._raw) or np.any(np.diff(self._ends) < 0):
+        if self._ends[-1] != len(self._raw) or np.any(np.diff(self._ends, prepend=0) < 0):
             raise ValueError("its tokens do not lie one after another")
         self._distribution = Distribution.from_logits(arrays["logits"])
 
@@ -140,7 +148,7 @@ class FirstTables:
             there = self._read(name, weights)
             if there is None or (there.text, there.chat) != (text, chat):
                 self._write(name, weights, backend, text, chat)
-        except (OSError, KeyError) as error:  # no room, a folder to read only, no hashes in it
+        except (OSError, KeyError, ImportError) as error:  # no room, say, or only to be read
             log.warning("the first table of %s can't be kept for the next start: %s", name, error)
         except BackendError as error:  # too many wait for the model just now
             log.info("the first table of %s was not kept: %s", name, error)
@@ -174,7 +182,7 @@ class FirstTables:
                     raise ValueError("it was made by other weights, libraries or processors")
                 arrays = {key: file.get_tensor(key) for key in file.keys()}
             return FirstTable(facts, arrays)
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
+        except DAMAGED as error:
             log.warning("%s is not used, and made anew: %s", folder / TABLE, error)
             return None
 

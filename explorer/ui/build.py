@@ -81,7 +81,7 @@ def _asks_for(password: str) -> Callable[[str, str], bool]:
 def build_ui(
     models: Models, hosting: Hosting | None = None, watch: Watch | None = None
 ) -> Explorer:
-    """The app for these models; starts to load the default one."""
+    """The app for these models; asks for the default one, which loads once the page answers."""
     models.request(models.default)
     hosting = hosting or Hosting()
     limits = hosting.limits
