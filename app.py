@@ -17,7 +17,7 @@ chosen = read_settings(sys.argv[1:] if __name__ == "__main__" else [])
 try:
     hosting = hosting_of(chosen)
     models = models_of(chosen)
-    models.request(models.default)  # loads in the background while Gradio, below, is imported
+    models.request(models.default)  # fetched while Gradio, below, is imported; loaded after that
 except (BackendError, ValueError) as error:
     sys.exit(f"app.py: {error}")
 

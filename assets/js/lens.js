@@ -61,7 +61,7 @@ async function readBeyond() {
   while (beyondWanted && wanted()) {
     beyondWanted = false;
     await pause(120);
-    while (busy || running) await pause(50);
+    while (busy || running || awaited !== null) await pause(50); // nor does a table wait for the model
     if (beyondWanted) continue;
     if (pinsShown && pins.length) {
       const answer = await sendPatiently('words', { words: pins }, () => !beyondWanted && wanted()).catch(() => null);

@@ -51,6 +51,7 @@ function redraw() {
   drawPins();
   drawLens();
   drawRounding();
+  drawEarly();
   if (current) show(current);
 }
 // What an input allows is what the server does.
@@ -132,10 +133,7 @@ async function run(action) {
 }
 function stopRun() { wanted = 0; }
 
-async function begin() {
-  const example = setup.examples.find(one => one.model === setup.default_model) ?? { ...setup.examples[0], model: setup.default_model };
-  useExample(example);
-}
+function begin() { useExample(setup.opening); }
 
 for (const button of element.querySelectorAll('[data-do]')) button.addEventListener('click', () => doAction(button.dataset.do));
 el.stop.addEventListener('click', stopRun);
@@ -147,8 +145,8 @@ setButtons();
 const opened = takeFragment();
 sendPatiently('open').then(async answer => {
   const fresh = answer.error?.code === 'session_gone';
-  if (!fresh) receive(answer, () => begin());
+  if (!fresh) receive(answer, begin);
   if (opened !== null && await loadState({ link: opened })) return;
   if (fresh && kept(COPY) !== null && await comeBack()) return;
-  if (fresh && !current) await begin();
+  if (fresh && !current) begin();
 });

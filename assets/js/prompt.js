@@ -82,13 +82,39 @@ async function waitFor(status, mine) {
   return status.phase === 'idle' ? 'ready' : status.phase;
 }
 function showLoading(status) {
-  const title = setup.models.find(choice => choice.name === status.model)?.title ?? status.model;
   const counted = status.phase === 'downloading' && status.total_bytes;
-  setText(el['loading-text'], t('loading_' + status.phase, { model: visible(title), done: counted ? megabytes(status.done_bytes) : '', total: counted ? megabytes(status.total_bytes) : '' }));
+  setText(el['loading-text'], t('loading_' + status.phase, { model: titleOf(status.model), done: counted ? megabytes(status.done_bytes) : '', total: counted ? megabytes(status.total_bytes) : '' }));
   if (counted) { el['loading-bar'].max = status.total_bytes; el['loading-bar'].value = status.done_bytes; } else el['loading-bar'].removeAttribute('value');
   el.loading.hidden = false;
 }
 function hideLoading() { el.loading.hidden = true; }
+const titleOf = name => visible(setup.models.find(choice => choice.name === name)?.title ?? name);
+
+// A table of an earlier start is shown until the model is there, which then makes it anew.
+let isEarly = false, awaited = null; // the model of such a table, while it is on its way
+function drawEarly() {
+  el.early.hidden = !isEarly;
+  setText(el.early, t('early') + (awaited === null ? '' : ' ' + t('early_waits', { model: titleOf(awaited) })));
+}
+async function awaitModel(status) {
+  const model = status?.model ?? null, known = model === awaited;
+  isEarly = model !== null;
+  awaited = model;
+  drawEarly();
+  if (known || model === null) return;
+  while (!ARRIVED.includes(status.phase)) {
+    await pause(400);
+    if (awaited !== model) return;
+    status = (await ask({ action: 'status', model }).catch(() => ({}))).ok?.status ?? status;
+  }
+  while (busy) await pause(20);
+  if (awaited !== model) return;
+  awaited = null;
+  drawEarly();
+  const anew = () => perform('settings');
+  if (status.phase !== 'failed') return anew();
+  showNote(sayError(status.error), { retry: () => { hideNote(); anew(); } });
+}
 
 function markEdited() {
   const edited = current && (el.prompt.value !== current.prompt.text || (mode === 'chat') !== current.prompt.chat);

@@ -72,7 +72,7 @@ function receive(answer, again) {
   if (el.note.dataset.kind === 'error') hideNote();
   if (answer.ok.view) show(answer.ok.view);
   if (answer.ok.table) showTable(answer.ok.table);
-  if (answer.ok.view || answer.ok.table) keepCopySoon();
+  if (answer.ok.view || answer.ok.table) { awaitModel(answer.ok.early); keepCopySoon(); }
   return answer.ok;
 }
 let busyTimer = 0;

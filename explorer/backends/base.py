@@ -33,6 +33,10 @@ class AskerGone(Exception):
     """Who asked is no longer there: nobody would read the answer, nor this."""
 
 
+class ModelNeeded(Exception):
+    """What only the model itself can answer, which is not there yet."""
+
+
 @dataclass(eq=False, slots=True)
 class Asker:
     """Whoever waits for an answer: they may leave, and once let in they are not turned away."""
@@ -288,6 +292,21 @@ class Models(Protocol):
     def status(self, name: str) -> LoadStatus: ...
 
     def usage(self) -> Usage: ...
+
+    def early(self, name: str) -> Backend | None:
+        """What an earlier start left of a model that is still on its way, if it did.
+
+        It answers the prompt that it was kept for; all else raises `ModelNeeded`.
+        """
+        ...
+
+    def keep_first_table(self, name: str, text: str, chat: bool) -> None:
+        """Keep what a model that is there says of a prompt of the app's own, for a next start."""
+        ...
+
+    def page_answers(self) -> None:
+        """The page is up: what would have slowed it down may begin."""
+        ...
 
     def get(self, name: str) -> Backend:
         """The model, waiting until it is loaded; `ModelUnavailable` says why it can't be had."""

@@ -21,6 +21,7 @@ from explorer.backends.base import (
 from explorer.backends.calm import calmly
 from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
 from explorer.backends.counts import COMPUTED
+from explorer.backends.first_tables import FirstTables
 from explorer.backends.folders import check_folder
 from explorer.backends.machine import free_memory, give_back, total_memory
 from explorer.backends.residents import Resident
@@ -38,6 +39,7 @@ SHARE = 0.75  # of all memory that models may take unless the user says otherwis
 SPARE_SHARE = 0.25  # of the free memory that a model may take to be faster
 POLL_S = 0.02
 GAP_S = 1  # how long a load waits for a moment in which some model is not in use
+PAGE_S = 60  # how long the first load waits for the page, which need not come
 PATIENCE_S = 60  # how long it waits for those who work with a model that is to leave
 
 # One model at a time: loading peaks in memory, and transformers sets global state while it loads.
@@ -67,6 +69,9 @@ class LocalModels:
     were used longest ago, idle ones first. When all are in use, the one used longest ago gets
     no new users, and the load waits until its users are done, for a minute at most: past
     that, a single long request can hold the weights of one model beyond the budget.
+
+    Python imports one thing at a time: torch beside Gradio makes both late. So with
+    `after_page` nothing is loaded before the page answers; it is fetched meanwhile.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class LocalModels:
         public: bool,
         budget_bytes: int,
         model_bytes: int | None = None,
+        after_page: bool = False,
     ) -> None:
         self.default = default
         self.public = public
@@ -86,6 +92,10 @@ class LocalModels:
         self._entries: dict[str, _Entry] = {}  # used longest ago first
         self._leaving: list[Resident] = []  # no new users, but perhaps still in memory
         self._lock = threading.Lock()
+        self._first_tables = FirstTables(models_dir)
+        self._page = threading.Event()
+        if not after_page:
+            self._page.set()
         self._memory: PrefixMemory | None = None
         self._check_name(default)
 
@@ -113,6 +123,34 @@ class LocalModels:
         self._check_name(name)
         with self._lock:
             return self._entry(name).status
+
+    def early(self, name: str) -> Backend | None:
+        weights = self._kept_weights(name)
+        if weights is None or self.status(name).phase in ("ready", "failed"):
+            return None
+        return self._first_tables.get(name, weights)
+
+    def keep_first_table(self, name: str, text: str, chat: bool) -> None:
+        weights = self._kept_weights(name)
+        with self._lock:
+            entry = self._entries.get(name)
+            backend = entry.resident.lend() if entry and entry.resident else None
+        if weights is not None and backend is not None:
+            threading.Thread(
+                target=self._first_tables.keep,
+                args=(name, weights, backend, text, chat),
+                daemon=True,
+            ).start()
+
+    def page_answers(self) -> None:
+        self._page.set()
+
+    def _kept_weights(self, name: str) -> Path | None:
+        """The folder in which this app keeps the weights of a model, if it does."""
+        listed = CATALOGUE.get(name)
+        if listed is None or listed.hub_id is not None:
+            return None
+        return self._models_dir / (listed.rounded or listed).name
 
     def get(self, name: str) -> Backend:
         self._check_name(name)
@@ -187,6 +225,8 @@ class LocalModels:
                 self._check_memory(name, needed, free)
             self._make_room(needed or 0, int(free / MEMORY_FACTOR))
             report("loading")
+            self.early(name)  # read now, the page soon asks for it
+            self._page.wait(PAGE_S)
             resident = Resident(name, self._load_weights(name, listed, source))
             # Only now is it known: a folder may hold weights in a narrower type.
             self._check_budget(name, resident.size)
@@ -196,6 +236,7 @@ class LocalModels:
                 room = self._model_bytes - self._staying() - self._spare() - resident.size
                 resident.use_spare(min(room, int(SPARE_SHARE * free_memory())))
                 entry.resident, entry.status = resident, LoadStatus("ready")
+            self._first_tables.forget(name)
 
     def _load_weights(
         self, name: str, entry: CatalogueEntry | None, source: str | Path

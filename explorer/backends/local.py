@@ -114,6 +114,10 @@ class LocalBackend:
     def token(self, token_id: int) -> Token:
         return self._tokenizing.token(token_id)
 
+    def tokens(self) -> Iterator[Token]:
+        """All tokens in order, looked up at once."""
+        return self._tokenizing.tokens()
+
     def spelling(self) -> Spelling:
         return self._tokenizing.spelling()
 

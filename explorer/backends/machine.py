@@ -1,6 +1,7 @@
-"""The memory of this machine: how much there is, how much is free, and giving some back."""
+"""This machine: its processor, how much memory it has and has free, and giving some back."""
 
 import ctypes
+import platform
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -45,3 +46,13 @@ def give_back() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # a C library other than GNU's
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def processor() -> str:
+    """What the processor calls itself, or at least its kind."""
+    facts = Path("/proc/cpuinfo")
+    if facts.exists():
+        for line in facts.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""What a folder of weights holds, written when it was made: names, sizes and hashes.
+"""What a folder of weights or a first table holds, written when it was made: names, sizes, hashes.
 
 Rule: a folder is used only while its files are those that were made. The size of each file is
 looked at every time. Its bytes are read again only when the system says that the file was
@@ -43,8 +43,14 @@ def is_whole(folder: Path) -> bool:
     except FileNotFoundError:
         return False  # nothing was made yet, or not to its end
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        log.warning("%s can't be read, so the model is made anew: %s", folder / MANIFEST, error)
+        log.warning("%s can't be read, so its folder is made anew: %s", folder / MANIFEST, error)
         return False
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file as it was made, of a folder that is whole."""
+    found: dict[str, str] = json.loads((folder / MANIFEST).read_bytes())["sha256"]
+    return found
 
 
 def sha256(path: Path) -> str:
@@ -65,7 +71,7 @@ def _is_as_made(folder: Path, manifest: dict[str, Any]) -> bool:
         found = path.stat().st_size if path.is_file() else None
         if found != size:
             says = "is missing" if found is None else f"has {found} bytes, not {size}"
-            log.warning("%s %s, so the model is made anew", path, says)
+            log.warning("%s %s, so its folder is made anew", path, says)
             return False
     touched = {name: _touched(folder / name) for name in manifest["files"]}
     if hashes and manifest.get("touched") == touched:
@@ -74,7 +80,7 @@ def _is_as_made(folder: Path, manifest: dict[str, Any]) -> bool:
     for name, expected in hashes.items():
         if actual.get(name) != expected:
             says = f"{folder / name} has the SHA-256 {actual.get(name)}, expected {expected}"
-            log.warning("%s, so the model is made anew", says)
+            log.warning("%s, so its folder is made anew", says)
             return False
     try:
         _write(folder, {**manifest, "sha256": actual, "touched": touched})

@@ -114,6 +114,19 @@ class RemoteModels:
             raise self._not_offered(name)
         return self._others.request(name)
 
+    def early(self, name: str) -> Backend | None:
+        if name in self._names or self._others is None:
+            return None
+        return self._others.early(name)
+
+    def keep_first_table(self, name: str, text: str, chat: bool) -> None:
+        if name not in self._names and self._others is not None:
+            self._others.keep_first_table(name, text, chat)
+
+    def page_answers(self) -> None:
+        if self._others is not None:
+            self._others.page_answers()
+
     def get(self, name: str) -> Backend:
         if name in self._names:
             return self._opening.get(name)

@@ -17,6 +17,7 @@ def models_of(chosen: argparse.Namespace) -> Models:
             public=chosen.public,
             budget_bytes=budget_bytes,
             model_bytes=chosen.model_memory and chosen.model_memory * 2**20,
+            after_page=True,
         )
     if not chosen.server:
         assert local is not None

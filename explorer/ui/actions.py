@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from explorer.backends.base import Backend, BackendError, Models
+from explorer.backends.base import Backend, BackendError, LoadStatus, ModelNeeded, Models
 from explorer.decoding.parameters import ParameterError
 from explorer.session import (
     Prompt,
@@ -22,6 +22,7 @@ from explorer.ui.ahead import AHEAD, adopt
 from explorer.ui.lab import LAB
 from explorer.ui.loading import loaded_state
 from explorer.ui.messages import Refused, error_facts
+from explorer.ui.opening import opening_prompt
 from explorer.ui.payload import (
     bytes_of,
     status_payload,
@@ -38,6 +39,8 @@ from explorer.views.text import plain_text
 
 Request = Mapping[str, Any]
 Payload = dict[str, Any]
+Answered = tuple[Payload, Session | None]
+Answer = Callable[[Backend], Answered]
 Then = Callable[[Session, Backend, Request], Session]
 FILES = ("csv", "path_csv", "json", "text", "link")
 # These ask no model, and may lead back to another one: both need not be in memory at once.
@@ -120,11 +123,19 @@ class Actions:
                 self._store.put(slot, session)
                 if session is not before and action not in AHEAD:
                     slot.done = request
+            if action == "ask" and session is not None:
+                self._keep_opening(session)
             return {"ok": answer}
         except (BackendError, ParameterError, Refused, StateRefused) as error:
             return {"error": error_facts(error)}
 
-    def _answer(self, session: Session | None, data: Request) -> tuple[Payload, Session | None]:
+    def _keep_opening(self, session: Session) -> None:
+        """Only what the page asks by itself: what a user typed is never written anywhere."""
+        now = session.now
+        if now.prompt == opening_prompt(now.model):
+            self._models.keep_first_table(now.model, now.prompt.text, now.prompt.chat)
+
+    def _answer(self, session: Session | None, data: Request) -> Answered:
         """The answer and the session after it; touches nothing else, so any process can run it."""
         action = data.get("action")
         asked = Asked(
@@ -141,44 +152,54 @@ class Actions:
             return self._load(session, data, asked)
         if session is None:
             raise Refused("session_gone")
-        if not isinstance(action, str):
+        if not isinstance(action, str) or action not in self.names:
             raise ParameterError("action", arguments.short(action), "an action of the page")
+        after = BACK_AND_FORTH[action](session) if action in BACK_AND_FORTH else session
+        model = after.now.model
+
+        def answer(backend: Backend) -> Answered:
+            return self._done(after, backend, data, asked, action)
+
+        done, status = self._with_model(model, answer)
+        return done or ({"away": status_payload(model, status)}, session)
+
+    def _with_model(self, model: str, answer: Answer) -> tuple[Answered | None, LoadStatus]:
+        """The answer of a model that is there, or of what an earlier start left of it.
+
+        There is none where the model is needed and still on its way, with the status that says
+        how far it is; one of an earlier start says so, too.
+        """
+        status = self._models.request(model)
+        if status.phase == "ready":
+            return answer(self._models.get(model)), status
+        backend = self._models.early(model)
+        if backend is None:
+            return None, status
+        try:
+            payload, session = answer(backend)
+        except ModelNeeded:
+            return None, status
+        return ({**payload, "early": status_payload(model, status)}, session), status
+
+    def _done(
+        self, session: Session, backend: Backend, data: Request, asked: Asked, action: str
+    ) -> Answered:
         if action in BACK_AND_FORTH:
-            after = BACK_AND_FORTH[action](session)
-            away = self._away(after)
-            return (away, session) if away else self._show(after, asked, action)
-        away = self._away(session)
-        if away:
-            return away, session
+            return _shown(session, backend, asked, action)
         if action in self._steps:
-            backend = self._models.get(session.now.model)
-            return self._show(self._steps[action](session, backend, data), asked, action)
+            return _shown(self._steps[action](session, backend, data), backend, asked, action)
         if action in FILES:
-            return {action: self._file(session, action, asked)}, session
+            return {action: _file(session, backend, action, asked)}, session
         if action in AHEAD:
-            backend = self._models.get(session.now.model)
             session = AHEAD[action](session, backend, data)
             assert session.ahead is not None, "it was just advanced"
             found = ahead_data(session.ahead, texts_of(backend), bytes_of(backend))
             return {"ahead": found}, session
         if action == "rounding":
-            backend = self._models.get(session.now.model)
             return {"rounding": rounding_data(session, backend, self._models)}, session
-        if action in LAB:
-            return {
-                action: LAB[action](session, self._models.get(session.now.model), data)
-            }, session
-        raise ParameterError("action", arguments.short(action), "an action of the page")
+        return {action: LAB[action](session, backend, data)}, session
 
-    def _away(self, session: Session) -> Payload | None:
-        """How far a session's model is that left memory for others; `None` if it is there."""
-        model = session.now.model
-        status = self._models.request(model)
-        return None if status.phase == "ready" else {"away": status_payload(model, status)}
-
-    def _ask(
-        self, session: Session | None, data: Request, asked: Asked
-    ) -> tuple[Payload, Session | None]:
+    def _ask(self, session: Session | None, data: Request, asked: Asked) -> Answered:
         """A prompt; for a model that is not loaded yet, how far it is."""
         model = arguments.model_argument(data.get("model"), self._models.default)
         prompt = Prompt(
@@ -186,37 +207,19 @@ class Actions:
             arguments.flag_argument("chat", data.get("chat", False)),
         )
         limiting.check_prompt(self._limits, prompt.text)
-        status = self._models.request(model)
-        if status.phase != "ready":
-            return {"status": status_payload(model, status)}, session
-        backend = self._models.get(model)
-        if session is None:
-            session = Session.start(model, backend, prompt)
-        else:
-            session = session.ask(model, backend, prompt)
-        limiting.check_prefix(self._limits, len(session.now.tree.prompt))
-        return self._show(_settings(session, backend, data), asked, "ask")
 
-    def _show(self, session: Session, asked: Asked, action: str) -> tuple[Payload, Session]:
-        backend = self._models.get(session.now.model)
-        reading = read(session, backend, asked.top_n)
-        if action == "settings":
-            table = table_payload(reading, backend, with_ledger=asked.with_ledger)
-            return {"table": table}, session
-        view = view_payload(
-            reading,
-            backend,
-            with_ledger=asked.with_ledger,
-            with_tree=asked.with_tree,
-            with_score=asked.with_score,
-            tree_known=asked.tree_known,
-            whole_strip=asked.whole_strip,
-        )
-        return {"view": view}, session
+        def answer(backend: Backend) -> Answered:
+            if session is None:
+                asking = Session.start(model, backend, prompt)
+            else:
+                asking = session.ask(model, backend, prompt)
+            limiting.check_prefix(self._limits, len(asking.now.tree.prompt))
+            return _shown(_settings(asking, backend, data), backend, asked, "ask")
 
-    def _load(
-        self, session: Session | None, data: Request, asked: Asked
-    ) -> tuple[Payload, Session | None]:
+        done, status = self._with_model(model, answer)
+        return done or ({"status": status_payload(model, status)}, session)
+
+    def _load(self, session: Session | None, data: Request, asked: Asked) -> Answered:
         """A session from a file or a link, its model first; undo brings the old one back."""
         state = loaded_state(data, self._limits)
         limiting.check_state(self._limits, state)
@@ -228,32 +231,53 @@ class Actions:
             # Who follows a link must not fetch a model of somebody else's choice unasked; a page
             # that brings back its own copy chose the model itself.
             raise Refused("link_model", model=name)
-        status = self._models.request(name)
-        if status.phase != "ready":
-            return {"status": status_payload(name, status)}, session
-        loaded, differs = session_from(state, self._models.get(name))
-        if session is not None:
-            loaded = replace(loaded, past=(*session.past, session.now))
-        answer, loaded = self._show(loaded, asked, "load")
-        return {**answer, "differs": list(differs)}, loaded
 
-    def _file(self, session: Session, kind: str, asked: Asked) -> str:
-        backend = self._models.get(session.now.model)
-        if kind == "link":
-            return to_link(state_of(session, backend))
-        reading = read(session, backend, asked.top_n)
-        if kind == "csv":
-            return table_csv(reading.candidates)
-        if kind == "path_csv":
-            return path_csv(reading.path)
-        if kind == "json":
-            data = session_file(state_of(session, backend), reading)
-            return json.dumps(data, ensure_ascii=False, indent=1)
-        return plain_text([token.raw for token in reading.path if not token.special])
+        def answer(backend: Backend) -> Answered:
+            loaded, differs = session_from(state, backend)
+            if session is not None:
+                loaded = replace(loaded, past=(*session.past, session.now))
+            payload, loaded = _shown(loaded, backend, asked, "load")
+            return {**payload, "differs": list(differs)}, loaded
+
+        done, status = self._with_model(name, answer)
+        return done or ({"status": status_payload(name, status)}, session)
 
     def _status(self, data: Request) -> Payload:
         model = arguments.model_argument(data.get("model"), self._models.default)
         return status_payload(model, self._models.status(model))
+
+
+def _shown(
+    session: Session, backend: Backend, asked: Asked, action: str
+) -> tuple[Payload, Session]:
+    reading = read(session, backend, asked.top_n)
+    if action == "settings":
+        table = table_payload(reading, backend, with_ledger=asked.with_ledger)
+        return {"table": table}, session
+    view = view_payload(
+        reading,
+        backend,
+        with_ledger=asked.with_ledger,
+        with_tree=asked.with_tree,
+        with_score=asked.with_score,
+        tree_known=asked.tree_known,
+        whole_strip=asked.whole_strip,
+    )
+    return {"view": view}, session
+
+
+def _file(session: Session, backend: Backend, kind: str, asked: Asked) -> str:
+    if kind == "link":
+        return to_link(state_of(session, backend))
+    reading = read(session, backend, asked.top_n)
+    if kind == "csv":
+        return table_csv(reading.candidates)
+    if kind == "path_csv":
+        return path_csv(reading.path)
+    if kind == "json":
+        data = session_file(state_of(session, backend), reading)
+        return json.dumps(data, ensure_ascii=False, indent=1)
+    return plain_text([token.raw for token in reading.path if not token.special])
 
 
 def _joined(data: Request) -> bool:

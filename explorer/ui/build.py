@@ -24,6 +24,7 @@ from explorer.ui.actions import Actions
 from explorer.ui.api import add_endpoints
 from explorer.ui.clients import client_of
 from explorer.ui.failures import reported
+from explorer.ui.first_request import FirstRequest
 from explorer.ui.gate import Gate
 from explorer.ui.messages import LANGUAGES, Refused, error_facts, texts
 from explorer.ui.page import Page
@@ -79,7 +80,7 @@ def _asks_for(password: str) -> Callable[[str, str], bool]:
 def build_ui(
     models: Models, hosting: Hosting | None = None, watch: Watch | None = None
 ) -> Explorer:
-    """The app for these models; starts to load the default one."""
+    """The app for these models; asks for the default one, which loads once the page answers."""
     models.request(models.default)
     hosting = hosting or Hosting()
     limits = hosting.limits
@@ -117,6 +118,7 @@ def build_ui(
         page = Page(models, limits, act)
         endpoints = add_endpoints(models, workers, results, hosting, watch)
     demo.middleware += [
+        Middleware(FirstRequest, tell=models.page_answers),
         Middleware(
             Gate,
             hosting=hosting,

@@ -17,6 +17,7 @@ from explorer.decoding import PRESETS, chain_to_json
 from explorer.session import MAX_LINK
 from explorer.settings import Limits
 from explorer.ui.messages import ASSETS, LANGUAGES, texts
+from explorer.ui.opening import examples, opening
 from explorer.ui.payload import choice_payload
 
 SCRIPTS = (
@@ -76,7 +77,8 @@ def _setup(models: Models, limits: Limits) -> dict[str, Any]:
         "public": models.public,
         "max_link": MAX_LINK,
         "limits": asdict(limits),
-        "examples": json.loads(_asset("examples.json")),
+        "examples": examples(),
+        "opening": opening(models.default),
         "rules": {
             **json.loads(_asset("rules.json")),
             "presets": {name: chain_to_json(chain) for name, chain in PRESETS.items()},

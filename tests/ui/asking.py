@@ -12,6 +12,7 @@ from explorer.backends.base import (
     ModelUnavailable,
     Usage,
 )
+from explorer.backends.first_tables import FirstTable, table_of
 from explorer.session import Session
 from explorer.ui.store import SessionStore
 
@@ -30,6 +31,8 @@ class FakeModels:
     def __init__(self, **backends: Any) -> None:
         self.backends = backends
         self.phase: LoadPhase = "ready"
+        self.first_tables: dict[str, Any] = {}
+        self.kept: list[tuple[str, str, bool]] = []
 
     def choices(self) -> tuple[ModelChoice, ...]:
         return (ModelChoice("small", "Small", "1M", ("en",), "MIT", "https://example.org", False),)
@@ -47,6 +50,15 @@ class FakeModels:
             return LoadStatus("failed", error=ModelUnavailable("damaged", "broken", file="f"))
         return LoadStatus(self.phase, 5, 10)
 
+    def early(self, name: str) -> Backend | None:
+        return self.first_tables.get(name)
+
+    def keep_first_table(self, name: str, text: str, chat: bool) -> None:
+        self.kept.append((name, text, chat))
+
+    def page_answers(self) -> None:
+        return
+
     def get(self, name: str) -> Backend:
         self.request(name)
         return self.backends[name]
@@ -63,3 +75,9 @@ def token_ids(answer: dict[str, Any]) -> list[int]:
 
 def session_of(store: SessionStore) -> Session | None:
     return store.slot(KEY).session
+
+
+def first_table(backend: Any, text: str, chat: bool = False) -> FirstTable:
+    """What a start would keep of a scripted model, as the next one finds it."""
+    backend.tokens = lambda: map(backend.token, range(backend.info.vocab_size))
+    return FirstTable(*table_of(backend, text, chat))
