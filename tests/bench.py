@@ -19,13 +19,18 @@ from explorer.backends.local import LocalBackend
 from explorer.backends.prefix_memory import PrefixMemory
 from tests.bench_decoding import bench_lab, bench_slider
 from tests.bench_llama_cpp import bench_llama_cpp
+from tests.bench_loading import bench_loading
 from tests.bench_look_ahead import bench_look_ahead
 from tests.bench_start import bench_start
 from tests.browser.bench_click import bench_click
 from tests.browser.bench_tree import bench_tree
+from tests.load import bench_load
 from tests.timing import compare, computed, table, timed
 
-PARTS = ("decoding", "step", "ahead", "llama_cpp", "click", "tree", "start")
+PARTS = (
+    *("decoding", "step", "ahead", "llama_cpp", "click", "tree"),
+    *("start", "loading", "load"),
+)
 
 
 def fresh(backend: LocalBackend) -> LocalBackend:
@@ -177,6 +182,10 @@ def main() -> None:
         bench_models(folder, chosen)
     if "start" in chosen.parts:
         bench_start(folder, max(3, chosen.n // 10))
+    if "loading" in chosen.parts:
+        bench_loading(folder, max(3, chosen.n // 10))
+    if "load" in chosen.parts:
+        bench_load(folder, max(3, chosen.n // 10))
     print(f"\n{table()}")
 
 

@@ -1,29 +1,33 @@
 """How long a step of one model takes while another one is loaded."""
 
 import statistics
-import sys
 import threading
 import time
 from pathlib import Path
 
 from explorer.backends import LocalModels
+from tests.timing import record
 
+FIRST, SECOND = "smollm2-135m-instruct", "gemma-3-270m"
 QUIET_S = 6  # of steps before the load begins
 
 
-def _summary(steps: list[float]) -> str:
-    steps = steps * 2  # quantiles ask for two at least, and a frozen app gives one
-    p95 = statistics.quantiles(steps, n=20, method="inclusive")[-1]
-    middle = statistics.median(steps)
-    return f"p50 {middle * 1e3:.0f}, p95 {p95 * 1e3:.0f}, max {max(steps) * 1e3:.0f} ms"
+def bench_loading(folder: Path, n: int) -> None:
+    """Steps of the first model while the second one is loaded, as lines of the bench."""
+    found = [steps_around_a_load(folder) for _ in range(n)]
+    for name, of in (("in the middle", statistics.median), ("the slowest", max)):
+        record(
+            f"{FIRST}: a step while {SECOND} is loaded, {name}",
+            [(1e3 * of(during), 1e3 * statistics.median(before)) for before, during in found],
+            "a step before that",
+            "as close as can be",
+        )
 
 
-def bench_second_load(
-    folder: Path, first: str = "smollm2-135m-instruct", second: str = "gemma-3-270m"
-) -> None:
-    """Steps of the first model before and while the second one is loaded."""
-    models = LocalModels(folder, first, public=False, budget_bytes=2**31)
-    backend = models.get(first)
+def steps_around_a_load(folder: Path) -> tuple[list[float], list[float]]:
+    """Seconds of the first model's steps before, and while the second one is loaded."""
+    models = LocalModels(folder, FIRST, public=False, budget_bytes=2**31)
+    backend = models.get(FIRST)
     prefix = backend.encode("The quick brown fox jumps over the lazy dog, and then")
     backend.next_distribution(prefix)
     steps: list[tuple[float, float]] = []  # when it began, seconds
@@ -41,17 +45,10 @@ def bench_second_load(
     thread.start()
     time.sleep(QUIET_S)
     begun = time.perf_counter()
-    models.get(second)
+    models.get(SECOND)
     ended = time.perf_counter()
     stop.set()
     thread.join()
     before = [seconds for start, seconds in steps if start + seconds < begun]
     during = [seconds for start, seconds in steps if begun <= start + seconds and start < ended]
-    print(f"{first}: a step while {second} is loaded ({ended - begun:.1f} s)")
-    print(f"  {_summary(during)} against {_summary(before)} before")
-    ratio = max(during) / statistics.median(before)
-    print(f"  slowest {ratio:.1f}× the median before (target: at most 3×, and 1 s)", flush=True)
-
-
-if __name__ == "__main__":
-    bench_second_load(Path(sys.argv[1]))
+    return before, during

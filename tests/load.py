@@ -11,8 +11,9 @@ import statistics
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from explorer.backends import LocalModels, default_models_dir
 from explorer.backends.base import Backend
 from explorer.backends.catalogue import DEFAULT_MODEL
 from tests.conftest import start_app
+from tests.timing import record
 
 CLIENTS, RUNNERS = 30, 5
 TOKENS, RUN = 20, 50
@@ -80,27 +82,26 @@ def quantile(seconds: list[float], share: float) -> float:
     return statistics.quantiles(seconds, n=100, method="inclusive")[round(100 * share) - 1]
 
 
-def throughput(make: Callable[[], Client]) -> None:
-    """Tokens a second: thirty clients at once against one after another."""
+def a_token(make: Callable[[], Client], seed: int) -> tuple[float, float]:
+    """Milliseconds for each token: thirty clients at once, and one after another."""
     some, many = [make() for _ in range(6)], [make() for _ in range(CLIENTS)]
     for number, client in enumerate([*some, *many]):
-        client.ask(1000 + number)
+        client.ask(seed + number)
     start = time.perf_counter()
     for client in some:
         client.sample(TOKENS)
-    serial = len(some) * TOKENS / (time.perf_counter() - start)
+    serial = (time.perf_counter() - start) / (len(some) * TOKENS)
     start = time.perf_counter()
     at_once(many, lambda client: client.sample(TOKENS))
-    shared = CLIENTS * TOKENS / (time.perf_counter() - start)
-    print(f"tokens a second, {CLIENTS} clients at once   {shared:8.1f}")
-    print(f"  against one by one           {serial:8.1f}   ratio {shared / serial:.2f}")
+    shared = (time.perf_counter() - start) / (CLIENTS * TOKENS)
+    return 1e3 * shared, 1e3 * serial
 
 
-def clicks(make: Callable[[], Client]) -> None:
-    """How long a click takes while five clients run, against nobody running."""
+def clicks(make: Callable[[], Client], seed: int) -> tuple[list[float], list[float]]:
+    """Seconds of each click while five clients run, and while nobody does."""
     one, runners = make(), [make() for _ in range(RUNNERS)]
     for number, client in enumerate([one, *runners]):
-        client.ask(2000 + number)
+        client.ask(seed + number)
     quiet = one.sample(RUN)
     running = threading.Event()
     running.set()
@@ -118,11 +119,26 @@ def clicks(make: Callable[[], Client]) -> None:
         time.sleep(0.05)
     for thread in threads:
         thread.join()
+    return busy, quiet
+
+
+def bench_load(models_dir: Path, n: int) -> None:
+    """Thirty at once, and a click among five, as lines of the bench."""
+    with started(models_dir) as (make, _):
+        pairs = [a_token(make, 1000 * number) for number in range(1, n + 1)]
+        found = [clicks(make, 1000 * (n + number)) for number in range(1, n + 1)]
+    record(
+        f"a token for each of {CLIENTS} clients at once, over HTTP",
+        pairs,
+        "a token for one client after another",
+        "at least 4× faster",
+    )
     for share in (0.5, 0.95):
-        slow, fast = quantile(busy, share), quantile(quiet, share)
-        print(
-            f"p{100 * share:.0f} of a click, {RUNNERS} others running   {1000 * slow:8.0f} ms\n"
-            f"  against nobody running       {1000 * fast:8.0f} ms   ratio {slow / fast:.2f}"
+        record(
+            f"a click while {RUNNERS} others run {RUN} tokens each, p{100 * share:.0f}",
+            [(1e3 * quantile(busy, share), 1e3 * quantile(quiet, share)) for busy, quiet in found],
+            "the same click while nobody runs",
+            "as close as can be",
         )
 
 
@@ -178,12 +194,10 @@ def soak(make: Callable[[], Client], process: psutil.Process, seconds: float) ->
         print(f"after {low:4.0f} s: {rss:6.0f} MiB resident, median click {said}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models-dir", type=Path, default=default_models_dir())
-    parser.add_argument("--soak", type=float, default=60, help="seconds; 0 for none")
-    arguments = parser.parse_args()
-    process, url = start_app(arguments.models_dir)
+@contextmanager
+def started(models_dir: Path) -> Iterator[tuple[Callable[[], Client], psutil.Process]]:
+    """The real app, its model loaded, and how to make clients of it."""
+    process, url = start_app(models_dir)
     try:
         config = httpx.get(f"{url}/config").json()
         component_id = next(
@@ -197,15 +211,24 @@ def main() -> None:
 
         while make().act("status")["status"]["phase"] != "ready":
             time.sleep(0.5)
-        throughput(make)
-        clicks(make)
-        models = LocalModels(arguments.models_dir, DEFAULT_MODEL, public=False, budget_bytes=2**31)
-        correct(make, models.get(DEFAULT_MODEL))
-        if arguments.soak:
-            soak(make, psutil.Process(process.pid), arguments.soak)
+        yield make, psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models-dir", type=Path, default=default_models_dir())
+    parser.add_argument("--soak", type=float, default=60, help="seconds; 0 for none")
+    parser.add_argument("-n", type=int, default=3, help="pairs for each line")
+    arguments = parser.parse_args()
+    bench_load(arguments.models_dir, arguments.n)
+    with started(arguments.models_dir) as (make, process):
+        models = LocalModels(arguments.models_dir, DEFAULT_MODEL, public=False, budget_bytes=2**31)
+        correct(make, models.get(DEFAULT_MODEL))
+        if arguments.soak:
+            soak(make, process, arguments.soak)
 
 
 if __name__ == "__main__":

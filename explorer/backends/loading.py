@@ -86,13 +86,13 @@ class LocalModels:
     ) -> None:
         self.default = default
         self.public = public
-        self._models_dir = models_dir
+        self._models_dir = Path(models_dir)  # also of who gives it as text
         self._budget_bytes = budget_bytes
         self._model_bytes = model_bytes or int(SHARE * total_memory())
         self._entries: dict[str, _Entry] = {}  # used longest ago first
         self._leaving: list[Resident] = []  # no new users, but perhaps still in memory
         self._lock = threading.Lock()
-        self._first_tables = FirstTables(models_dir)
+        self._first_tables = FirstTables(self._models_dir)
         self._page = threading.Event()
         if not after_page:
             self._page.set()
