@@ -16,6 +16,7 @@ from explorer.backends import LocalModels, default_models_dir
 from explorer.backends.catalogue import DEFAULT_MODEL
 from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.local import LocalBackend
+from explorer.backends.model_thread import on_model_thread
 from explorer.backends.prefix_memory import PrefixMemory
 from tests.bench_decoding import bench_lab, bench_slider
 from tests.bench_llama_cpp import bench_llama_cpp
@@ -74,7 +75,9 @@ def bench_step(name: str, loaded: LocalBackend, length: int, n: int) -> None:
         "at most 1.05×",
         n,
     )
-    as_loaded = AutoModelForCausalLM.from_pretrained(model.config.name_or_path, dtype=model.dtype)
+    as_loaded = on_model_thread(
+        AutoModelForCausalLM.from_pretrained, model.config.name_or_path, dtype=model.dtype
+    )
 
     def eager() -> float:
         past, next_id = fork(cache, length), torch.tensor([[next(tokens)]])
@@ -123,7 +126,7 @@ def bench_int8(models: LocalModels, length: int, n: int) -> None:
     tokens = unseen_tokens()
 
     def stepping(name: str) -> Callable[[], float]:
-        loaded = models.get(name)
+        loaded = on_model_thread(models.get, name)
         assert isinstance(loaded, LocalBackend)
         backend = fresh(loaded)
         backend.next_distribution(prefix)
@@ -147,7 +150,7 @@ def bench_int8(models: LocalModels, length: int, n: int) -> None:
 def bench_models(folder: Path, chosen: argparse.Namespace) -> None:
     models = LocalModels(folder, DEFAULT_MODEL, public=False, budget_bytes=2**31)
     for name in (DEFAULT_MODEL, "gemma-3-270m"):
-        backend = models.get(name)
+        backend = on_model_thread(models.get, name)
         assert isinstance(backend, LocalBackend)
         if "step" in chosen.parts:
             for length in (32, 512):
@@ -156,7 +159,7 @@ def bench_models(folder: Path, chosen: argparse.Namespace) -> None:
             bench_look_ahead(name, backend, chosen.n)
     if "step" in chosen.parts:
         bench_int8(models, 32, chosen.n)
-    default = models.get(DEFAULT_MODEL)
+    default = on_model_thread(models.get, DEFAULT_MODEL)
     assert isinstance(default, LocalBackend)
     if "llama_cpp" in chosen.parts and chosen.llama_cpp and chosen.gguf:
         bench_llama_cpp(DEFAULT_MODEL, default, chosen.llama_cpp, chosen.gguf, chosen.n)

@@ -32,6 +32,7 @@ from explorer.backends.int8 import round_linear_layers
 from explorer.backends.logit_rows import score_rows, top_continuations
 from explorer.backends.passes import Logits, Passes, Prefix
 from explorer.backends.prefix_memory import PrefixMemory
+from explorer.backends.sorting import sort_logits
 from explorer.backends.tokenizing import Tokenizing
 from explorer.backends.vocabulary import tokenizer_family
 from explorer.decoding import Constraint, Distribution, Grammar, Spelling
@@ -233,7 +234,7 @@ class LocalBackend:
             # A pass of another shape differs in the last digits: what was shown once stays.
             distribution = self._known_distribution(prefix)
             if distribution is None:
-                distribution = Distribution.from_logits(logits)
+                distribution = sort_logits(logits)
                 self._memory.put("distribution", self.info.model_id, prefix, distribution)
                 self._memory.forget("logits", self.info.model_id, prefix)
         return distribution

@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 
 _NAME = "models"
 _thread = ThreadPoolExecutor(1, _NAME)
+_open: list[None] = []  # one for each who waits for work to be done
 
 
 def on_model_thread(
@@ -25,13 +26,23 @@ def on_model_thread(
     """Do the work there and wait for it; its errors are raised here."""
     if threading.current_thread().name.startswith(_NAME):
         return work(*args, **kwargs)
-    return _thread.submit(work, *args, **kwargs).result()
+    _open.append(None)
+    try:
+        return _thread.submit(work, *args, **kwargs).result()
+    finally:
+        _open.pop()
+
+
+def is_idle() -> bool:
+    """Whether work that is given to it now would begin at once, unless somebody is quicker."""
+    return not _open
 
 
 def _begin_anew() -> None:
     """A forked process has no threads but the one that forked, as where ZeroGPU lends its GPU."""
     global _thread
     _thread = ThreadPoolExecutor(1, _NAME)
+    _open.clear()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

@@ -212,11 +212,22 @@ class Distribution:
         if values.dtype.kind != "f":
             values = values.astype(np.float64)
         order = _descending(values)
+        return cls.in_order(order, values[order].astype(np.float64))
+
+    @classmethod
+    def in_order(cls, token_ids: NDArray[np.int64], logits: NDArray[np.float64]) -> "Distribution":
+        """All V tokens, sorted already: descending logits `(V,)`, equal ones by lower token id.
+
+        NaN may stand at either end, or at both. Raises `ValueError` as `from_logits` does.
+
+        >>> Distribution.in_order(np.array([2, 0, 1]), np.log([0.5, 0.25, 0.25])).rank_of(0)
+        2
+        """
         # NaN sorts to one end of the array and +inf to the top, so two looks find them all.
-        highest, lowest = values[order[0]], values[order[-1]]
+        highest, lowest = logits[0], logits[-1]
         if np.isnan(highest) or np.isnan(lowest) or not np.isfinite(highest):
             raise ValueError("logits must not hold NaN or +inf, and one must be finite")
-        return cls(order, values[order].astype(np.float64), vocab_size=len(values))
+        return cls(token_ids, logits, vocab_size=len(logits))
 
     @cached_property
     def candidates(self) -> Candidates:
