@@ -2,46 +2,57 @@
 
 What reads a large tokenizer holds Python's lock, and each step of a model needs that lock at
 every one of its hundreds of operations. So here
-- JSON is read entry by entry: all at once, a tokenizer of 30 MB takes a second, and
-  transformers reads it twice;
+- JSON is read in parts, and once: all at once, a tokenizer of 30 MB takes a third of a second,
+  and transformers reads it twice;
 - garbage is not collected: a million new objects make that happen again and again, and each
   time takes as long as several steps, for all objects of the process are looked at;
-- a thread that is busy in Python hands over soon: otherwise each operation of a step waits.
+- a thread that is busy in Python hands over soon: otherwise each operation of a step waits;
+- while other models are there, the loading thread lets a pass go first after each burst of work:
+  even a short wait adds up over the operations of a step.
 
 What remains is the tokenizer's own building of its merges, which is one call into Rust.
 """
 
 import gc
 import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from json.decoder import JSONArray, JSONObject  # type: ignore[attr-defined]
+from copy import deepcopy
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import Any, TextIO
+
+from explorer.backends.json_in_parts import load_in_parts
+from explorer.backends.model_thread import let_pass
 
 SWITCH_S = 0.0002  # the default is 0.005
-CHUNK = 2**20  # characters
-SPACE = " \t\n\r"
-DEPTH = 3  # tokenizer.json: the whole, its model, the vocabulary or merges in it
-
-Scan = Callable[[str, int], tuple[Any, int]]  # the value that begins at a place, and its end
+BURST_S = 0.02  # of computing
 
 
 @contextmanager
-def calmly() -> Iterator[None]:
-    """For one load at a time: what it changes is the process's, and transformers'."""
+def calmly(*, give_way: bool = False) -> Iterator[None]:
+    """For one load at a time: what it changes is the process's, and transformers'.
+
+    With `give_way`, which makes a load take longer, this thread lets passes go first.
+    """
     from transformers import tokenization_utils_base, tokenization_utils_tokenizers
 
     readers = (tokenization_utils_base, tokenization_utils_tokenizers)
     collecting, interval = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
     sys.setswitchinterval(SWITCH_S)
+    reader = Reader()
     for module in readers:
-        module.json = SimpleNamespace(**{**vars(json), "load": load_json})
+        module.json = SimpleNamespace(**{**vars(json), "load": reader.load})
+    profiling = sys.getprofile()
+    if give_way:
+        sys.setprofile(_giving_way())
     try:
         yield
     finally:
+        sys.setprofile(profiling)
         for module in readers:
             module.json = json
         sys.setswitchinterval(interval)
@@ -49,38 +60,44 @@ def calmly() -> Iterator[None]:
             gc.enable()
 
 
-def load_json(file: IO[str], **options: Any) -> Any:
-    """What `json.load` gives, by many short calls into C instead of one long one."""
-    text = "".join(iter(lambda: file.read(CHUNK), ""))
-    if options:
-        return json.loads(text, **options)
-    start = len(text) - len(text.lstrip(SPACE))
-    try:
-        value, end = _scanner(DEPTH)(text, start)
-    except StopIteration as error:
-        raise json.JSONDecodeError("Expecting value", text, error.value) from None
-    rest = text[end:].lstrip(SPACE)
-    if rest:
-        raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
-    return value
+def _giving_way() -> Callable[..., None]:
+    """For `sys.setprofile`: after each burst of work it waits for a pass that is under way."""
+    looked, used = time.perf_counter(), time.thread_time()
+
+    def at_each_call(*_: object) -> None:
+        nonlocal looked, used
+        if time.perf_counter() - looked < BURST_S:  # asked for first, as it costs less
+            return
+        if time.thread_time() - used > BURST_S:
+            let_pass()
+            used = time.thread_time()
+        looked = time.perf_counter()
+
+    return at_each_call
 
 
-def _scanner(depth: int) -> Scan:
-    """Reads values; the entries of objects and lists one by one, down to this depth."""
-    at_once: Scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-    if depth == 0:
-        return at_once
-    inner = _scanner(depth - 1)
-    names: dict[str, str] = {}
+class Reader:
+    """`json.load` for the time of one load, which reads a tokenizer once for all who ask."""
 
-    def scan(text: str, at: int) -> tuple[Any, int]:
-        begins = text[at : at + 1]
-        if begins == "{":
-            found: tuple[Any, int] = JSONObject((text, at + 1), True, inner, None, None, names)
-            return found
-        if begins == "[":
-            found = JSONArray((text, at + 1), inner)
-            return found
-        return at_once(text, at)
+    def __init__(self) -> None:
+        self._read: dict[tuple[int, int, int, int], Any] = {}
 
-    return scan
+    def load(self, file: TextIO, **options: Any) -> Any:
+        """What `json.load` gives for a file in UTF-8; whoever gets it may change it."""
+        if options:
+            return json.load(file, **options)
+        found = os.fstat(file.fileno())
+        which = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        if which not in self._read:
+            self._read[which] = load_in_parts(file.buffer.read())
+        return _copied(self._read[which])
+
+
+def _copied(value: Any) -> Any:
+    """transformers takes out what stands beside the model; the model's own lists are too long."""
+    if not isinstance(value, dict):
+        return deepcopy(value)
+    return {
+        name: dict(part) if name == "model" and isinstance(part, dict) else deepcopy(part)
+        for name, part in value.items()
+    }

@@ -248,7 +248,9 @@ class LocalModels:
         if self._memory is None:
             self._memory = PrefixMemory(self._budget_bytes)
         licence = entry.choice.licence if entry else None
-        with calmly():
+        with self._lock:
+            others = bool(self._staying())
+        with calmly(give_way=others):
             return open_local(
                 source,
                 model_id=name,

@@ -6,8 +6,10 @@ at once instead of waiting a moment for more work, and waking them hundreds of t
 it take twice as long. One thread has one team.
 """
 
+import itertools
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -18,6 +20,11 @@ Result = TypeVar("Result")
 _NAME = "models"
 _thread = ThreadPoolExecutor(1, _NAME)
 _open: list[None] = []  # one for each who waits for work to be done
+_done = itertools.count()  # pieces of work
+_last_done = -1
+
+PATIENCE_S = 0.25
+POLL_S = 0.001
 
 
 def on_model_thread(
@@ -26,16 +33,28 @@ def on_model_thread(
     """Do the work there and wait for it; its errors are raised here."""
     if threading.current_thread().name.startswith(_NAME):
         return work(*args, **kwargs)
+    global _last_done
     _open.append(None)
     try:
         return _thread.submit(work, *args, **kwargs).result()
     finally:
         _open.pop()
+        _last_done = next(_done)
 
 
 def is_idle() -> bool:
     """Whether work that is given to it now would begin at once, unless somebody is quicker."""
     return not _open
+
+
+def let_pass() -> None:
+    """Wait for the end of the work under way, if there is any, and `PATIENCE_S` at most.
+
+    It takes no lock: whoever asks may hold one that the work needs.
+    """
+    last, until = _last_done, time.monotonic() + PATIENCE_S
+    while _open and _last_done == last and time.monotonic() < until:
+        time.sleep(POLL_S)
 
 
 def _begin_anew() -> None:

@@ -2,11 +2,13 @@
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from explorer.backends.model_thread import on_model_thread
+from explorer.backends import model_thread
+from explorer.backends.model_thread import is_idle, let_pass, on_model_thread
 from tests.backends import tiny
 
 
@@ -35,6 +37,51 @@ def test_a_model_computes_there_and_nowhere_else() -> None:
     backend.continuations([(5, 6, 9)], 3)
     backend.score((5, 6, 7, 8, 9))
     assert seen == {on_model_thread(threading.get_ident)}
+
+
+def in_another_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_who_lets_a_pass_go_first_waits_for_its_end_and_no_longer() -> None:
+    let_pass()  # nothing is under way
+    begun, go_on, waited, second = (threading.Event() for _ in range(4))
+
+    def one_pass(end: threading.Event) -> None:
+        begun.set()
+        assert end.wait(60)
+
+    passes = [in_another_thread(lambda: on_model_thread(one_pass, go_on))]
+    assert begun.wait(60)
+    passes.append(in_another_thread(lambda: on_model_thread(one_pass, second)))
+    loader = in_another_thread(lambda: (let_pass(), waited.set()))
+    go_on.set()
+    assert waited.wait(60)  # while the second pass is under way
+    second.set()
+    for thread in (*passes, loader):
+        thread.join()
+    assert is_idle()
+
+
+def test_nobody_waits_for_ever_for_a_pass_that_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_thread, "PATIENCE_S", 0.01)
+    held, begun = threading.Lock(), threading.Event()
+
+    def one_pass() -> None:
+        begun.set()
+        with held:
+            pass
+
+    with held:
+        thread = in_another_thread(lambda: on_model_thread(one_pass))
+        assert begun.wait(60)
+        let_pass()
+        assert not is_idle()
+    thread.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
