@@ -11,9 +11,10 @@ import statistics
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,32 @@ WORDS = (
 ).split()
 
 
+class InLine:
+    """One at a time, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._line: deque[object] = deque()
+        self._moved = threading.Condition()
+
+    def __enter__(self) -> None:
+        me = object()
+        with self._moved:
+            self._line.append(me)
+            self._moved.wait_for(lambda: self._line[0] is me)
+
+    def __exit__(self, *_: object) -> None:
+        with self._moved:
+            self._line.popleft()
+            self._moved.notify_all()
+
+
 class Client:
     """One browser tab, without the browser."""
 
     def __init__(self, url: str, component_id: int) -> None:
         self._http = httpx.Client(base_url=url, timeout=120)
         self._component_id, self.key = component_id, str(uuid.uuid4())
+        self.turn: AbstractContextManager[None] = nullcontext()
 
     def act(self, action: str, **more: Any) -> dict[str, Any]:
         body = {
@@ -48,7 +69,8 @@ class Client:
             "fn_name": "act",
             "data": {"action": action, "key": self.key, **more},
         }
-        answer = json.loads(self._http.post("gradio_api/component_server", json=body).json())
+        with self.turn:
+            answer = json.loads(self._http.post("gradio_api/component_server", json=body).json())
         assert "ok" in answer, answer
         found: dict[str, Any] = answer["ok"]
         return found
@@ -97,12 +119,19 @@ def a_token(make: Callable[[], Client], seed: int) -> tuple[float, float]:
     return 1e3 * shared, 1e3 * serial
 
 
-def clicks(make: Callable[[], Client], seed: int) -> tuple[list[float], list[float]]:
-    """Seconds of each click while five clients run, and while nobody does."""
-    one, runners = make(), [make() for _ in range(RUNNERS)]
-    for number, client in enumerate([one, *runners]):
+def clicks(
+    make: Callable[[], Client], seed: int, *, runners: int = RUNNERS, one_by_one: bool = False
+) -> list[float]:
+    """Seconds of each click of one client while others run; or let through one by one."""
+    one, *others = clients = [make() for _ in range(1 + runners)]
+    for number, client in enumerate(clients):
         client.ask(seed + number)
-    quiet = one.sample(RUN)
+    if not others:
+        return one.sample(RUN)
+    if one_by_one:
+        line = InLine()
+        for client in clients:
+            client.turn = line
     running = threading.Event()
     running.set()
 
@@ -110,23 +139,30 @@ def clicks(make: Callable[[], Client], seed: int) -> tuple[list[float], list[flo
         client.sample(RUN)
         running.clear()  # from here on the load is less
 
-    threads = [threading.Thread(target=run, args=(client,)) for client in runners]
+    threads = [threading.Thread(target=run, args=(client,)) for client in others]
     for thread in threads:
         thread.start()
-    busy = []
+    taken = []
     while running.is_set():
-        busy += one.sample(1)
+        taken += one.sample(1)
         time.sleep(0.05)
     for thread in threads:
         thread.join()
-    return busy, quiet
+    return taken
 
 
 def bench_load(models_dir: Path, n: int) -> None:
     """Thirty at once, and a click among five, as lines of the bench."""
     with started(models_dir) as (make, _):
         pairs = [a_token(make, 1000 * number) for number in range(1, n + 1)]
-        found = [clicks(make, 1000 * (n + number)) for number in range(1, n + 1)]
+        found = [
+            (
+                clicks(make, seed),
+                clicks(make, seed + 100, one_by_one=True),
+                clicks(make, seed + 200, runners=0),
+            )
+            for seed in range(1000 * (n + 1), 1000 * (2 * n + 1), 1000)
+        ]
     record(
         f"a token for each of {CLIENTS} clients at once, over HTTP",
         pairs,
@@ -134,12 +170,19 @@ def bench_load(models_dir: Path, n: int) -> None:
         "at least 4× faster",
     )
     for share in (0.5, 0.95):
-        record(
-            f"a click while {RUNNERS} others run {RUN} tokens each, p{100 * share:.0f}",
-            [(1e3 * quantile(busy, share), 1e3 * quantile(quiet, share)) for busy, quiet in found],
-            "the same click while nobody runs",
-            "as close as can be",
+        busy, in_line, quiet = (
+            [1e3 * quantile(of, share) for of in kind] for kind in zip(*found, strict=True)
         )
+        for baseline, against, target in (
+            (in_line, "the same requests of all six let through one by one", "less"),
+            (quiet, "the same click while nobody runs", "as close as can be"),
+        ):
+            record(
+                f"a click while {RUNNERS} others run {RUN} tokens each, p{100 * share:.0f}",
+                list(zip(busy, baseline, strict=True)),
+                against,
+                target,
+            )
 
 
 def correct(make: Callable[[], Client], backend: Backend) -> None:

@@ -32,7 +32,6 @@ from explorer.backends.int8 import round_linear_layers
 from explorer.backends.logit_rows import score_rows, top_continuations
 from explorer.backends.passes import Logits, Passes, Prefix
 from explorer.backends.prefix_memory import PrefixMemory
-from explorer.backends.sorting import sort_logits
 from explorer.backends.tokenizing import Tokenizing
 from explorer.backends.vocabulary import tokenizer_family
 from explorer.decoding import Constraint, Distribution, Grammar, Spelling
@@ -130,14 +129,7 @@ class LocalBackend:
     def next_distribution(self, prefix: tuple[int, ...]) -> Distribution:
         check_prefix(prefix, self.info)
         known = self._known_distribution(prefix)
-        while known is None:
-            logits = self._passes.logits_after(prefix)
-            known = (
-                self._known_distribution(prefix)
-                if logits is None
-                else self._keep_distribution(prefix, logits)
-            )
-        return known
+        return self._passes.distribution_after(prefix) if known is None else known
 
     def next_distributions(self, prefixes: Sequence[Prefix]) -> tuple[Distribution, ...]:
         return self._after_each(
@@ -230,14 +222,7 @@ class LocalBackend:
         return distribution
 
     def _keep_distribution(self, prefix: Prefix, logits: Logits) -> Distribution:
-        with self._one_at_a_time("distribution", prefix):
-            # A pass of another shape differs in the last digits: what was shown once stays.
-            distribution = self._known_distribution(prefix)
-            if distribution is None:
-                distribution = sort_logits(logits)
-                self._memory.put("distribution", self.info.model_id, prefix, distribution)
-                self._memory.forget("logits", self.info.model_id, prefix)
-        return distribution
+        return self._passes.keep_distribution(prefix, Distribution.from_logits(logits))
 
 
 def open_local(

@@ -42,11 +42,6 @@ def on_model_thread(
         _last_done = next(_done)
 
 
-def is_idle() -> bool:
-    """Whether work that is given to it now would begin at once, unless somebody is quicker."""
-    return not _open
-
-
 def let_pass() -> None:
     """Wait for the end of the work under way, if there is any, and `PATIENCE_S` at most.
 

@@ -19,8 +19,10 @@ from explorer.backends.counts import COMPUTED
 from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.model_thread import on_model_thread
 from explorer.backends.prefix_memory import PrefixMemory
+from explorer.backends.sorting import sort_logits
 from explorer.backends.together import can_share, step_together
 from explorer.backends.turns import Turns
+from explorer.decoding import Distribution
 
 PREFILL_CHUNK = 512  # tokens in one forward pass: bounds the memory of attention masks
 SHARED_CHUNK = 128  # while others wait for their turn
@@ -40,12 +42,12 @@ class Passes:
         self.model, self._model_id, self._memory = model.eval(), model_id, memory
         serve = WeakMethod(self._serve)  # no cycle: the weights go as soon as nobody has them
 
-        def serve_while_here(prefixes: list[Prefix]) -> dict[Prefix, Logits | None]:
+        def serve_while_here(prefixes: list[Prefix]) -> dict[Prefix, Distribution]:
             method = serve()
             assert method is not None, "whoever waits for a turn holds the passes"
             return on_model_thread(method, prefixes)
 
-        self._turns: Turns[Prefix, Logits | None] = Turns(serve_while_here, TOGETHER)
+        self._turns: Turns[Prefix, Distribution] = Turns(serve_while_here, TOGETHER)
         accepted = inspect.signature(model.forward).parameters
         self._takes_logits_to_keep = "logits_to_keep" in accepted
         self._can_reuse = "past_key_values" in accepted and new_cache(model.config) is not None
@@ -59,11 +61,8 @@ class Passes:
 
     # what others ask for
 
-    def logits_after(self, prefix: Prefix) -> Logits | None:
-        """What comes after a prefix: a pass over the tokens that no KV cache is kept of.
-
-        `None` if the memory has its distribution by the time its turn comes.
-        """
+    def distribution_after(self, prefix: Prefix) -> Distribution:
+        """What comes after a prefix: a pass over the tokens that no KV cache is kept of."""
         return self._turns.ask(prefix)
 
     def logits_after_each(
@@ -113,44 +112,53 @@ class Passes:
         fitting = max(1, LOGITS_BYTES // (4 * self.model.config.get_text_config().vocab_size))
         return self._forward(prefix[first : first + min(fitting, self._chunk())], cache)
 
-    def _serve(self, prefixes: list[Prefix]) -> dict[Prefix, Logits | None]:
+    def _serve(self, prefixes: list[Prefix]) -> dict[Prefix, Distribution]:
         """A step for each text that waits for one, in one pass; else a part of a longer text."""
-        answers: dict[Prefix, Logits | None] = {}
+        answers: dict[Prefix, Distribution] = {}
+        found: dict[Prefix, Logits] = {}
         steps: dict[Prefix, Any] = {}
         longer: list[Prefix] = []
         for prefix in prefixes:
             cache, length = self._cache_up_to(prefix, len(prefix) - 1)
-            if self._memory.get("distribution", self._model_id, prefix) is not None:
-                answers[prefix] = None
+            distribution = self._memory.get("distribution", self._model_id, prefix)
+            if distribution is not None:
+                answers[prefix] = distribution
             elif (known := self._memory.get("logits", self._model_id, prefix)) is not None:
-                answers[prefix] = known
+                found[prefix] = known
             elif 0 < length == len(prefix) - 1:
                 steps[prefix] = cache
             else:
                 longer.append(prefix)
-        for prefix, logits in self._steps(steps).items():
-            answers[prefix] = self._keep_logits(prefix, logits)
+        found |= self._steps(steps)
         for prefix in [] if steps else longer[:1]:
             part = self._part_of(prefix)
             if part is not None:
-                answers[prefix] = self._keep_logits(prefix, part)
+                found[prefix] = part
+        for prefix, logits in found.items():
+            answers[prefix] = self.keep_distribution(prefix, sort_logits(logits))
         return answers
 
     def _steps(self, steps: dict[Prefix, Any]) -> dict[Prefix, Logits]:
         """The logits after each text's last token; `steps` holds the caches up to it."""
         if len(steps) < 2:
-            return {prefix: self._to_the_end(prefix) for prefix in steps}
+            return {prefix: self._step(prefix, cache) for prefix, cache in steps.items()}
         caches, last = list(steps.values()), [prefix[-1] for prefix in steps]
         with torch.inference_mode():
             if self._can_share is None:
                 self._can_share = can_share(self.model, caches[:TRIED], last[:TRIED])
             if not self._can_share:
-                return {prefix: self._to_the_end(prefix) for prefix in steps}
+                return {prefix: self._step(prefix, cache) for prefix, cache in steps.items()}
             rows = step_together(self.model, caches, last).float().cpu().numpy()
         COMPUTED.count(len(last))
         for prefix, cache in steps.items():
             self._keep_cache(prefix, cache, len(prefix) - 1)
         return dict(zip(steps, rows, strict=True))
+
+    def _step(self, prefix: Prefix, cache: Any) -> Logits:
+        logits = self._forward(prefix[-1:], cache, only_last=True)
+        self._keep_cache(prefix, cache, len(prefix) - 1)
+        last: Logits = logits[-1]
+        return last
 
     def _part_of(self, prefix: Prefix) -> Logits | None:
         """One pass over a text of many tokens; `None` if it needs another one."""
@@ -240,6 +248,15 @@ class Passes:
         kept = self._memory.get("cache", self._model_id, prefix) is cache
         if kept:
             self._memory.forget("cache", self._model_id, prefix[:start])
+        return kept
+
+    def keep_distribution(self, prefix: Prefix, distribution: Distribution) -> Distribution:
+        """Remember it, or give the one that is there: what was shown once stays.
+
+        A pass of another shape differs in the last digits.
+        """
+        kept = self._memory.keep_first("distribution", self._model_id, prefix, distribution)
+        self._memory.forget("logits", self._model_id, prefix)
         return kept
 
     def _keep_logits(self, prefix: Prefix, logits: Logits) -> Logits:

@@ -1,7 +1,7 @@
 """What is remembered of prefixes: distributions, scores and KV caches in one budget of bytes."""
 
 import threading
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from cachetools import LRUCache
@@ -14,6 +14,7 @@ from explorer.decoding import Distribution
 
 Prefix = tuple[int, ...]
 Found = tuple[Prefix, Any]
+Value = TypeVar("Value")
 Key = tuple[str, str, Prefix]  # kind, model, prefix
 
 
@@ -37,6 +38,14 @@ class PrefixMemory:
         with self._lock:
             if _size(value) <= self._store.maxsize:
                 self._store[kind, model_id, prefix] = value
+
+    def keep_first(self, kind: str, model_id: str, prefix: Prefix, value: Value) -> Value:
+        """What is remembered already, else this value."""
+        with self._lock:
+            known: Value | None = self.get(kind, model_id, prefix)
+            if known is None:
+                self.put(kind, model_id, prefix, value)
+            return value if known is None else known
 
     def forget(self, kind: str, model_id: str, prefix: Prefix) -> None:
         with self._lock:

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explorer.backends.model_thread import is_idle, on_model_thread
 from explorer.decoding import Distribution
 
-LARGE = 2**17  # a vocabulary below that NumPy sorts as fast, without a second thread
+LARGE = 2**15  # below that torch compares whole numbers too, which takes longer
 
 
 def sort_logits(logits: NDArray[np.float32]) -> Distribution:
     """What `Distribution.from_logits` makes of logits `(V,)`; raises `ValueError` as it does.
 
-    The threads are those that models compute on. When they are busy, NumPy sorts at once.
+    To be called on the models' thread, whose team of threads has just run a pass: another team
+    takes longer than NumPy alone.
     """
-    if len(logits) < LARGE or not is_idle():
+    if len(logits) < LARGE:
         return Distribution.from_logits(logits)
-    return Distribution.in_order(*on_model_thread(_by_radix, logits))
+    return Distribution.in_order(*_by_radix(logits))
 
 
 def _by_radix(logits: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -24,6 +24,18 @@ def test_what_exceeds_the_budget_is_not_kept() -> None:
     assert memory.used_bytes == 0
 
 
+def test_the_first_that_is_kept_stays() -> None:
+    one, other = (Distribution.from_logits(np.zeros(100)) for _ in range(2))
+    memory = PrefixMemory(10**6)
+    assert memory.keep_first("distribution", "m", (1,), one) is one
+    assert memory.keep_first("distribution", "m", (1,), other) is one
+    assert memory.keep_first("distribution", "m", (2,), other) is other
+    assert memory.get("distribution", "m", (1,)) is one
+    small = PrefixMemory(100)
+    assert small.keep_first("distribution", "m", (1,), one) is one  # which it does not keep
+    assert small.get("distribution", "m", (1,)) is None
+
+
 def test_used_bytes_count_the_arrays_that_a_distribution_keeps() -> None:
     distribution = Distribution.from_logits(np.arange(1_000.0))
     memory = PrefixMemory(10**6)

@@ -1,19 +1,16 @@
 """A large vocabulary is put in the very order that NumPy gives it."""
 
 import re
-import threading
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from explorer.backends import sorting
-from explorer.backends.model_thread import is_idle, on_model_thread
-from explorer.backends.sorting import LARGE, sort_logits
+from explorer.backends.sorting import sort_logits
 from explorer.decoding import Distribution
 
 # Few different values, so that many tie; both zeros; tokens that are impossible.
@@ -43,8 +40,11 @@ def test_small_rows_with_ties(row: NDArray[np.float32]) -> None:
 
 
 @pytest.mark.parametrize("decimals", [None, 1])
-def test_a_large_vocabulary(decimals: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = np.random.default_rng(0).normal(0, 4, 262_144).astype(np.float32)
+@pytest.mark.parametrize("size", [49_152, 262_144])
+def test_a_large_vocabulary(
+    size: int, decimals: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = np.random.default_rng(0).normal(0, 4, size).astype(np.float32)
     row = row if decimals is None else row.round(decimals)
     row[::1000] = -np.inf
     expected = Distribution.from_logits(row)
@@ -70,22 +70,3 @@ def test_what_is_no_distribution_is_said_as_everywhere(row: list[float]) -> None
         Distribution.from_logits(logits)
     with pytest.raises(ValueError, match=re.escape(str(expected.value))):
         sort_logits(logits)
-
-
-def test_nobody_waits_for_a_pass_to_sort(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = np.arange(LARGE, dtype=np.float32)
-    begun, go_on = threading.Event(), threading.Event()
-
-    def long_pass() -> None:
-        begun.set()
-        assert go_on.wait(60)
-
-    other = threading.Thread(target=on_model_thread, args=[long_pass])
-    other.start()
-    assert begun.wait(60)
-    assert not is_idle()
-    monkeypatch.setattr(torch, "sort", None)
-    assert sort_logits(row).rank_of(LARGE - 1) == 1
-    go_on.set()
-    other.join()
-    assert is_idle()
