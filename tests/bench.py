@@ -26,7 +26,7 @@ from tests.bench_start import bench_start
 from tests.browser.bench_click import bench_click
 from tests.browser.bench_tree import bench_tree
 from tests.load import bench_load
-from tests.timing import compare, computed, table, timed
+from tests.timing import aside, compare, computed, table, timed
 
 PARTS = (
     *("decoding", "step", "ahead", "llama_cpp", "click", "tree"),
@@ -154,19 +154,19 @@ def bench_models(folder: Path, chosen: argparse.Namespace) -> None:
         assert isinstance(backend, LocalBackend)
         if "step" in chosen.parts:
             for length in (32, 512):
-                bench_step(name, backend, length, chosen.n)
+                aside(bench_step, name, backend, length, chosen.n)
         if "ahead" in chosen.parts:
-            bench_look_ahead(name, backend, chosen.n)
+            aside(bench_look_ahead, name, backend, chosen.n)
     if "step" in chosen.parts:
-        bench_int8(models, 32, chosen.n)
+        aside(bench_int8, models, 32, chosen.n)
     default = on_model_thread(models.get, DEFAULT_MODEL)
     assert isinstance(default, LocalBackend)
     if "llama_cpp" in chosen.parts and chosen.llama_cpp and chosen.gguf:
-        bench_llama_cpp(DEFAULT_MODEL, default, chosen.llama_cpp, chosen.gguf, chosen.n)
+        aside(bench_llama_cpp, DEFAULT_MODEL, default, chosen.llama_cpp, chosen.gguf, chosen.n)
     if "click" in chosen.parts:
-        bench_click(folder, fresh(default), chosen.n)
+        aside(bench_click, folder, fresh(default), chosen.n)
     if "tree" in chosen.parts:
-        bench_tree(folder, default, chosen.n)
+        aside(bench_tree, folder, default, chosen.n)
 
 
 def main() -> None:
@@ -179,16 +179,16 @@ def main() -> None:
     chosen = parser.parse_args()
     folder = chosen.models_dir or default_models_dir()
     if "decoding" in chosen.parts:
-        bench_slider(chosen.n)
-        bench_lab(chosen.n)
+        aside(bench_slider, chosen.n)
+        aside(bench_lab, chosen.n)
     if {"step", "ahead", "llama_cpp", "click", "tree"} & set(chosen.parts):
         bench_models(folder, chosen)
     if "start" in chosen.parts:
-        bench_start(folder, max(3, chosen.n // 10))
+        aside(bench_start, folder, max(3, chosen.n // 10))
     if "loading" in chosen.parts:
-        bench_loading(folder, max(3, chosen.n // 10))
+        aside(bench_loading, folder, max(3, chosen.n // 10))
     if "load" in chosen.parts:
-        bench_load(folder, max(3, chosen.n // 10))
+        aside(bench_load, folder, max(3, chosen.n // 10))
     print(f"\n{table()}")
 
 

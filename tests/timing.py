@@ -6,7 +6,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,6 +16,7 @@ from explorer.backends.machine import processor
 from explorer.backends.model_thread import on_model_thread
 
 SECONDS = Callable[[], float]
+Result = TypeVar("Result")
 PACKAGES = ("torch", "transformers", "gradio", "numpy")
 
 
@@ -56,6 +59,15 @@ def computed(work: Callable[[], object]) -> float:
             return timed(work)
 
     return on_model_thread(compute)
+
+
+def aside(work: Callable[..., Result], *args: Any) -> Result:
+    """In a thread of its own: the team that torch may give it ends with it.
+
+    Teams that stay make those of the models' thread sleep between operations.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work, *args).result()
 
 
 def compare(name: str, ours: SECONDS, baseline: SECONDS, against: str, target: str, n: int) -> None:
