@@ -57,6 +57,7 @@ def test_who_lets_a_pass_go_first_waits_for_its_end_and_no_longer() -> None:
     assert begun.wait(60)
     passes.append(in_another_thread(lambda: on_model_thread(one_pass, second)))
     loader = in_another_thread(lambda: (let_pass(), waited.set()))
+    assert not waited.wait(0.05)
     go_on.set()
     assert waited.wait(60)  # while the second pass is under way
     second.set()
