@@ -67,7 +67,7 @@ class LocalBackend:
         self._memory = memory or PrefixMemory(DEFAULT_BUDGET)
         self._passes = Passes(model, info.model_id, self._memory)
         self._finding = threading.Lock()
-        self._in_the_making: WeakValueDictionary[tuple[str, Prefix], Making] = WeakValueDictionary()
+        self._in_the_making: WeakValueDictionary[Prefix, Making] = WeakValueDictionary()
 
     @property
     def model(self) -> Any:
@@ -168,18 +168,16 @@ class LocalBackend:
         check_prefix(prefix, self.info)
         scored = self._memory.scores(self.info.model_id, prefix)
         if scored is None:
-            with self._one_at_a_time(
-                "scores", prefix
-            ):  # a class that opens one text scores it once
+            with self._one_at_a_time(prefix):  # a class that opens one text scores it once
                 scored = self._recall("scores", prefix) or self._score(prefix)
         self._memory.put("scores", self.info.model_id, prefix, scored)
         return scored
 
     @contextmanager
-    def _one_at_a_time(self, kind: str, prefix: Prefix) -> Iterator[None]:
-        """Who wants the same of the same prefix waits for the first one's."""
+    def _one_at_a_time(self, prefix: Prefix) -> Iterator[None]:
+        """Who wants the scores of the same prefix waits for the first one's."""
         with self._finding:
-            lock = self._in_the_making.setdefault((kind, prefix), Making())
+            lock = self._in_the_making.setdefault(prefix, Making())
         with lock.held:
             yield
 

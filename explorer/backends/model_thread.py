@@ -23,7 +23,7 @@ _open: list[None] = []  # one for each who waits for work to be done
 _done = itertools.count()  # pieces of work
 _last_done = -1
 
-PATIENCE_S = 0.25
+PATIENCE_S = 0.25  # of who lets a pass go first
 POLL_S = 0.001
 
 
