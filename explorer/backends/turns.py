@@ -165,11 +165,13 @@ class Turns(Generic[Key, Answer]):
             self._changed.notify_all()
 
     def _leave_out(self) -> None:
-        """Nobody waits for these any more."""
-        for turn in [turn for turn in self._waiting if turn.is_left]:
+        """Nobody waits for these any more, but a thread that is to end."""
+        left = [turn for turn in self._waiting if turn.is_left]
+        for turn in left:
             self._waiting.remove(turn)
             turn.error, turn.done = AskerGone(), True
-        self._changed.notify_all()
+        if left:
+            self._changed.notify_all()
 
     def _next_turns(self) -> list[Turn]:
         """The oldest turn and all that can share its pass; after a long one, the oldest steps."""

@@ -5,7 +5,16 @@ This package is pure: NumPy in, NumPy out. It knows no model, no tokenizer and n
 
 from explorer.decoding.bans import BannedSequences, NoRepeatNgram
 from explorer.decoding.certainty import Certainty, Doubt, Reason
-from explorer.decoding.chain import Stage, Trace, advance, decode, draw, observe, resume
+from explorer.decoding.chain import (
+    Stage,
+    Trace,
+    advance,
+    decode,
+    draw,
+    observe,
+    place_drawn,
+    resume,
+)
 from explorer.decoding.codec import STEPS, chain_from_json, chain_to_json, resolve_chain
 from explorer.decoding.constraint import Constraint, Fit, Grammar
 from explorer.decoding.dice import ChiSquare, Rolls, Segment, roll, segments
@@ -102,6 +111,7 @@ __all__ = [
     "flip",
     "ledger",
     "observe",
+    "place_drawn",
     "rank_candidates",
     "resolve_chain",
     "resume",

@@ -121,7 +121,8 @@ class Trace:
             stage = self.stages[number]
             if len(stage.kept) < len(stage.before):
                 cutting[self.places(stage.kept, token_ids) < 0] = number
-        cutting[self.distribution.positions[token_ids] < 0] = -1  # of unknown logit: cut by none
+        if len(self.distribution.token_ids) < self.distribution.size:
+            cutting[self.distribution.positions[token_ids] < 0] = -1  # of unknown logit: by none
         return cutting
 
     def cut_by(self, token_id: int) -> str | None:
@@ -180,11 +181,16 @@ def draw(trace: Trace, u: float) -> int:
     >>> [draw(trace, u) for u in (0.0, 0.49, 0.51, 0.79, 0.81)]
     [1, 1, 2, 2, 0]
     """
+    return int(trace.final.token_ids[place_drawn(trace, u)])
+
+
+def place_drawn(trace: Trace, u: float) -> int:
+    """Where among the survivors the token stands that `draw` gives, from 0."""
     check_real("u", u, 0, 1)
     if u == 1:
         raise ValueError("u must be below 1, got 1")
     # Scaled by the sum, which rounding leaves a hair away from 1: the last token keeps its share.
-    return int(trace.final.token_ids[_place(trace.final.probabilities, u * trace.final.mass)])
+    return _place(trace.final.probabilities, u * trace.final.mass)
 
 
 def _place(shares: NDArray[np.float64], target: float) -> int:

@@ -1,5 +1,7 @@
 """Seeded draws that do not depend on what was drawn before."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from explorer.decoding.parameters import check_count
@@ -7,6 +9,7 @@ from explorer.decoding.parameters import check_count
 MAX_SEED = 2**64 - 1
 
 
+@lru_cache(maxsize=4096, typed=True)  # a draw is shown before it is made, and again afterwards
 def uniform(seed: int, position: int, stream: int = 0) -> float:
     """The draw u in [0, 1) for the token at `position` under `seed`.
 

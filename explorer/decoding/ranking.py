@@ -45,17 +45,18 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
     [(0, 0.625, None), (2, 0.375, None), (1, 0.0, 'top_k')]
     """
     distribution, final = trace.distribution, trace.final
-    positions = distribution.positions
     shown_final = final.token_ids[:count]
     # Among the first len(final) + count tokens at least `count` were cut, if so many were.
-    head = distribution.token_ids[: len(final) + count] if count > len(final) else None
-    shown_cut = (
-        head[trace.stages_cutting(head) >= 0][: count - len(final)]
-        if head is not None
-        else shown_final[:0]
-    )
+    head = distribution.token_ids[: len(final) + count if count > len(final) else 0]
+    places_cut = np.flatnonzero(trace.stages_cutting(head) >= 0)[: count - len(shown_final)]
+    shown_cut = head[places_cut]
     token_ids = np.concatenate((shown_final, shown_cut))
-    places = positions[token_ids]
+    places_final = (
+        np.arange(final.offset, final.offset + len(shown_final))
+        if final.offset is not None  # in a row in the raw order: nothing to look up
+        else distribution.positions[shown_final]
+    )
+    places = np.concatenate((places_final, places_cut))
     cut = trace.stages_cutting(token_ids).tolist()
     raw = distribution.probabilities[places]
     probabilities = np.concatenate(

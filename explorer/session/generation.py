@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from explorer.backends.base import Backend, score_from
-from explorer.decoding import Chain, Observation, advance, draw, flip, observe, resume, uniform
+from explorer.decoding import Chain, Observation, advance, flip, observe, place_drawn, resume, uniform
 from explorer.session.tracing import trace_prefix
 
 
@@ -37,17 +37,19 @@ def draw_next(
     trace = trace_prefix(backend, prefix, applied, start)
     distribution = trace.distribution
     u = uniform(seed, len(prefix))
-    token_id = draw(trace, u)
-    rank = distribution.rank_of(token_id)
+    place = place_drawn(trace, u)
+    token_id = int(trace.final.token_ids[place])
+    scored = score_from(distribution, token_id)
+    rank = scored.rank
     assert rank is not None, "a drawn token stands in its distribution"
     certainty = trace.certainty
     bounds = certainty.of(rank - 1)
-    probability = float(trace.probabilities[token_id])
+    probability = float(trace.final.probabilities[place])
     return Drawn(
         token_id=token_id,
         u=u,
         raw_probability=float(distribution.probabilities[rank - 1]),
-        logprob=score_from(distribution, token_id).logprob,
+        logprob=scored.logprob,
         probability=probability if bounds is None else min(max(probability, bounds[0]), bounds[1]),
         rank=rank,
         entropy=distribution.entropy,

@@ -21,7 +21,7 @@ from explorer.decoding import (
     Xtc,
     chain_to_json,
     curve,
-    draw,
+    place_drawn,
     ledger,
     segments,
     step_name,
@@ -140,9 +140,8 @@ def fallen(trace: Trace, u: float, text_of: TextOf) -> dict[str, Any]:
 
     Its probability is its share of the strip: of what was sent, where a server sent not all.
     """
-    token_id = draw(trace, u)
-    place = trace.final.place_of(token_id)
-    assert place is not None, "a drawn token is a survivor"
+    place = place_drawn(trace, u)
+    token_id = int(trace.final.token_ids[place])
     shares = trace.final.probabilities
     return {
         "token_id": token_id,
