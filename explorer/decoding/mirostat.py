@@ -93,6 +93,10 @@ class MirostatV1:
 
     def k(self, candidates: Candidates) -> int:
         """How many candidates stay."""
+        return self._k(candidates, len(candidates))
+
+    def _k(self, candidates: Candidates, most: int) -> int:
+        """What v1 estimates, at least 1 and at `most` so many."""
         logits = candidates.logits[: self.m]
         logits = logits[np.isfinite(logits)]
         if len(logits) < 2:
@@ -105,15 +109,17 @@ class MirostatV1:
         log_base = log_factor + self.current_mu * math.log(2)
         # All equal: the limit of s -> 0 keeps one token or all.
         log_k = log_base / s if s > 0 else math.copysign(math.inf, log_base)
-        if log_k >= math.log(len(candidates)):
-            return len(candidates)
+        if log_k >= math.log(most):
+            return most
         return max(1, math.floor(math.exp(log_k)))
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         return candidates.first(self.k(candidates))
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
-        return Measured("rank", ranks(places), float(self.k(candidates)), "at_most")
+        # Not cut down to the candidates: a server may have sent fewer than there are.
+        most = candidates.vocab_size or len(candidates)
+        return Measured("rank", ranks(places), float(self._k(candidates, most)), "at_most")
 
     def observed(self, stage: "Stage", token_id: int) -> Observation:
         return _observe(self, stage, token_id, float(len(stage.kept)))

@@ -94,6 +94,11 @@ def test_mirostat_v1_looks_at_no_more_than_its_first_tokens() -> None:
     assert not decode(five, [MirostatV1(3.0, 0.1, m=6)]).stages[0].exact
 
 
+def test_mirostat_v1_may_keep_more_than_was_sent() -> None:
+    three = np.array([-1.73549551, -0.93884091, -0.83792717])
+    same_numbers(*both(three, 1.0, (MirostatV1(0.01, 0.0, 1.1, m=2),), (), known=True))
+
+
 def keeps(found: Alternative, whole: Distribution) -> list[int]:
     return list(decode(whole, found.chain).final.token_ids)
 
