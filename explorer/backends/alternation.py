@@ -5,8 +5,8 @@ small operations. While thirty answers are made in other threads, a pass takes t
 long, and it delays them as much. So a pass of steps begins when the answers to the last one are
 made, and what a pass gave is made into an answer when no other one is under way.
 
-Few answers are made at once, too. NumPy lets go of the interpreter in each operation; of thirty
-threads that all want it, each then waits for it a hundred times an answer.
+Answers are made one after another, too. NumPy lets go of the interpreter in each operation; of
+thirty threads that all want it, each then waits for it a hundred times an answer.
 """
 
 import threading
@@ -17,7 +17,7 @@ from functools import partial
 from explorer.backends.base import Asker, asker_here
 
 PATIENCE_S = 0.25  # for answers that take longer than others
-AT_ONCE = 2  # answers in the making
+AT_ONCE = 1  # answers in the making
 LONGEST_PASS_S = 1.0  # nobody is held up for longer, whatever the pass does
 
 

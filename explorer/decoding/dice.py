@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,7 @@ from explorer.decoding.randomness import MAX_SEED
 LEAST_EXPECTED = 5.0  # in each class of a chi-square test (Cochran 1954)
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """The part of [0, 1) on which a draw gives this token.
 
     A draw falls on a token that is known: where a server did not send all, [0, 1) stands for
@@ -39,10 +39,7 @@ def segments(trace: Trace, count: int) -> tuple[Segment, ...]:
     whole = mass[-1] if count >= len(trace.final) else trace.final.mass
     edges = np.minimum(np.concatenate(([0.0], mass / whole)), 1.0).tolist()
     return tuple(
-        Segment(token_id, low, high)
-        for token_id, low, high in zip(
-            trace.final.token_ids[:count].tolist(), edges, edges[1:], strict=False
-        )
+        map(Segment, trace.final.token_ids[:count].tolist(), edges, edges[1:]),
     )
 
 

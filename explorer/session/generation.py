@@ -4,7 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from explorer.backends.base import Backend, score_from
-from explorer.decoding import Chain, Observation, advance, flip, observe, place_drawn, resume, uniform
+from explorer.decoding import (
+    Chain,
+    Observation,
+    advance,
+    flip,
+    observe,
+    place_drawn,
+    resume,
+    uniform,
+)
 from explorer.session.tracing import trace_prefix
 
 

@@ -54,17 +54,22 @@ def _joins(raw: bytes, following: bytes) -> bool:
 
 
 def _chip(parts: Sequence[PathToken]) -> dict[str, Any]:
-    raw = b"".join(part.raw for part in parts)
-    logprobs = [part.logprob for part in parts]
-    known = [logprob for logprob in logprobs if logprob is not None]
-    return {
-        "text": printable(raw, special=parts[0].special),
-        "special": parts[0].special,
-        "prompt": parts[-1].how == "prompt",
-        "breaks": raw.endswith(b"\n") and not parts[0].special,
+    first, *others = shown = [_part(part) for part in parts]
+    text, probability = first["text"], first["probability"]
+    if others:
+        text = printable(b"".join(part.raw for part in parts))
+        logprobs = [part.logprob for part in parts]
+        known = [logprob for logprob in logprobs if logprob is not None]
         # The probability of all parts in a row; unknown when one of them is.
-        "probability": math.exp(sum(known)) if len(known) == len(parts) else None,
-        "parts": [_part(part) for part in parts],
+        probability = math.exp(sum(known)) if len(known) == len(parts) else None
+    special = parts[0].special
+    return {
+        "text": text,
+        "special": special,
+        "prompt": parts[-1].how == "prompt",
+        "breaks": not special and parts[-1].raw.endswith(b"\n"),
+        "probability": probability,
+        "parts": shown,
     }
 
 

@@ -220,6 +220,13 @@ def test_uniform_is_philox_keyed_by_seed_and_position(seed: int, position: int) 
     assert uniform(seed, position) == (word >> 11) / 2**53 == uniform(seed, position)
 
 
+def test_what_is_no_seed_is_refused_also_after_its_equal() -> None:
+    assert uniform(1, 0) == uniform(1, 0)
+    for seed in (1.0, True):
+        with pytest.raises(ParameterError):
+            uniform(seed, 0)  # type: ignore[arg-type]
+
+
 def test_uniform_differs_by_seed_and_by_position() -> None:
     draws = {uniform(seed, position) for seed in range(40) for position in range(40)}
     assert len(draws) == 1600

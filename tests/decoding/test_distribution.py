@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from explorer.decoding import Candidates, Distribution
+from explorer.decoding.distribution import PART
 
 INF, NAN = math.inf, math.nan
 
@@ -63,6 +64,17 @@ def test_entropy_by_hand() -> None:
     # 1/2·1 + 1/4·2 + 1/8·3 + 1/8·3 = 1.75 bits
     entropy = Distribution.from_logits(np.log([0.125, 0.5, 0.125, 0.25])).entropy
     assert entropy == pytest.approx(1.75 * math.log(2))
+
+
+@pytest.mark.parametrize("size", [PART - 1, PART, PART + 1, 3 * PART + 5])
+@pytest.mark.parametrize("impossible", [0, 1, PART, PART + 2])
+def test_entropy_of_many_tokens_is_that_of_their_probabilities(size: int, impossible: int) -> None:
+    logits = np.random.default_rng(size).normal(0, 4, size)
+    logits[:impossible] = -INF
+    logits[-1] = 0.0
+    p = np.exp(logits) / np.exp(logits).sum()
+    expected = -math.fsum(p[p > 0] * np.log(p[p > 0]))
+    assert Distribution.from_logits(logits).entropy == pytest.approx(expected, rel=1e-12)
 
 
 def test_far_apart_logits_neither_overflow_nor_vanish() -> None:

@@ -3,12 +3,14 @@
 import json
 import logging
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from gradio.queueing import Queue
 
 from explorer.backends import LocalModels, ScriptedBackend
 from explorer.backends.base import ModelUnavailable
@@ -66,6 +68,19 @@ def test_a_failure_outside_of_ours_is_named_too(
     assert answer.status_code == 500
     assert f"failure {answer.json()['facts']['number']}" in caplog.text
     assert SECRET not in caplog.text
+
+
+def test_an_idle_queue_leaves_the_interpreter_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    length = Queue.__len__
+    monkeypatch.setattr(Queue, "__len__", lambda queue: looks.append(1) or length(queue))
+    backend = ScriptedBackend(BYTES, context_length=50, model_id="small")
+    with served(backend) as (demo, url):
+        App(demo, url).post("call/tokenize", {"data": ["a", None, None, None]})
+        before, begun = len(looks), time.monotonic()
+        time.sleep(1)
+        rate = (len(looks) - before) / (time.monotonic() - begun)
+    assert 1 < rate < 200  # Gradio by itself: a thousand a second
 
 
 # password and names
