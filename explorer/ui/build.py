@@ -36,8 +36,9 @@ from explorer.ui.workers import Workers
 
 TITLE = "Next-Token Explorer"
 MAX_QUEUED = 64  # calls of the endpoints, for which Gradio keeps a line of its own
-# Gradio looks a thousand times a second whether its queue has a call, but on Windows; each time
-# it takes the interpreter from a forward pass or from an answer.
+# Gradio looks a thousand times a second whether its queue has a call, and a hundred times whether
+# one got on, but less often on Windows. Each look takes the interpreter from a forward pass or from
+# an answer, and an idle server kept a tenth of a core busy.
 QUEUE_LOOKS_S = 0.02
 GRADIO_SESSIONS = 100  # nothing is kept in them, and whoever calls makes one
 
@@ -134,6 +135,7 @@ def build_ui(
     demo.queue(api_open=False, max_size=MAX_QUEUED)
     keep_few_unread(demo._queue)
     demo._queue.sleep_when_free = QUEUE_LOOKS_S
+    demo._queue.progress_update_sleep_when_free = QUEUE_LOOKS_S
     demo.names = actions.names | endpoints.keys()
     demo.standing = lambda: standing_of(
         models, requests=len(workers), calls=len(demo._queue), sessions=len(sessions)
