@@ -72,7 +72,9 @@ function curveChart(curve, name) {
   svg.setAttribute('class', 'curve-chart');
   shape(svg, 'title', {}, says);
   const known = curve.values.filter(value => value !== null);
-  const all = curve.line === null ? known : [...known, curve.line];
+  // A place far behind the last candidate would press all others together.
+  const line = curve.line !== null && curve.quantity === 'rank' ? Math.min(curve.line, Math.max(...known)) : curve.line;
+  const all = line === null ? known : [...known, line];
   const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
   const last = Math.log(curve.ranks.at(-1) + 1);
   const x = rank => pad + (width - 2 * pad) * (last > Math.log(2) ? (Math.log(rank + 1) - Math.log(2)) / (last - Math.log(2)) : 0);
@@ -82,7 +84,7 @@ function curveChart(curve, name) {
     const value = curve.values[i], stays = curve.line === null || { at_most: value <= curve.line, at_least: value >= curve.line, below: value < curve.line }[curve.keeps];
     shape(svg, 'circle', { cx: x(rank).toFixed(1), cy: y(value).toFixed(1), r: 1.5, class: stays ? 'stays' : 'goes' });
   });
-  if (curve.line !== null) shape(svg, 'line', { x1: 0, x2: width, y1: y(curve.line).toFixed(1), y2: y(curve.line).toFixed(1), class: 'cut' });
+  if (line !== null) shape(svg, 'line', { x1: 0, x2: width, y1: y(line).toFixed(1), y2: y(line).toFixed(1), class: 'cut' });
   return svg;
 }
 function ledgerRow(row, entry, stages) {

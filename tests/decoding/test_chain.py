@@ -224,7 +224,7 @@ def test_what_is_no_seed_is_refused_also_after_its_equal() -> None:
     assert uniform(1, 0) == uniform(1, 0)
     for seed in (1.0, True):
         with pytest.raises(ParameterError):
-            uniform(seed, 0)  # type: ignore[arg-type]
+            uniform(seed, 0)
 
 
 def test_uniform_differs_by_seed_and_by_position() -> None:
