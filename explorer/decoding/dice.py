@@ -38,9 +38,7 @@ def segments(trace: Trace, count: int) -> tuple[Segment, ...]:
     mass = trace.final.probabilities[:count].cumsum()
     whole = mass[-1] if count >= len(trace.final) else trace.final.mass
     edges = np.minimum(np.concatenate(([0.0], mass / whole)), 1.0).tolist()
-    return tuple(
-        map(Segment, trace.final.token_ids[:count].tolist(), edges, edges[1:]),
-    )
+    return tuple(map(Segment, trace.final.token_ids[:count].tolist(), edges, edges[1:]))
 
 
 @dataclass(frozen=True, slots=True)
