@@ -7,8 +7,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
-
 from explorer.backends.errors import BackendError as BackendError
 from explorer.backends.errors import ChatRefused as ChatRefused
 from explorer.backends.errors import ContextTooLong as ContextTooLong
@@ -126,23 +124,21 @@ class Continuations:
 
 def continuations_from(distribution: Distribution, count: int) -> Continuations:
     """The first `count` tokens of a distribution; fewer where it has fewer."""
-    logits = distribution.logits[:count].astype(np.float64)
-    best = math.log(float(distribution.probabilities[0]))
-    logprobs = best + (logits - distribution.logits[0])
-    return Continuations(tuple(distribution.token_ids[:count].tolist()), tuple(logprobs.tolist()))
+    head = distribution.head(count)
+    best = math.log(float(head.probabilities[0]))
+    logprobs = best + (head.logits[:count] - head.logits[0])
+    return Continuations(tuple(head.token_ids[:count].tolist()), tuple(logprobs.tolist()))
 
 
 def score_from(distribution: Distribution, token_id: int) -> ScoredToken:
     """Score one token against the distribution that preceded it."""
     rank = distribution.rank_of(token_id)
     if rank is None:
-        beyond = len(distribution.token_ids)
+        beyond = len(distribution)
         return ScoredToken(token_id, entropy=distribution.entropy, rank_beyond=beyond)
-    logits = distribution.logits
-    best = math.log(float(distribution.probabilities[0]))
-    return ScoredToken(
-        token_id, best + float(logits[rank - 1] - logits[0]), rank, distribution.entropy
-    )
+    head = distribution.head(1)
+    best = math.log(float(head.probabilities[0])) - float(head.logits[0])
+    return ScoredToken(token_id, best + distribution.logit_of(token_id), rank, distribution.entropy)
 
 
 def check_text(text: str) -> None:

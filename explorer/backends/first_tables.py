@@ -193,8 +193,7 @@ def table_of(backend: "LocalBackend", text: str, chat: bool) -> tuple[dict[str, 
     prefix = backend.encode_chat(messages) if chat else backend.encode(text)
     scored = backend.score(prefix)
     distribution = backend.next_distribution(prefix)
-    logits = np.empty(backend.info.vocab_size, dtype=np.float32)
-    logits[distribution.token_ids] = distribution.logits
+    by_id = distribution.candidates.logits_of(np.arange(backend.info.vocab_size))
     raw, ends, special = bytearray(), [], []
     for token in backend.tokens():
         raw += token.raw
@@ -207,7 +206,7 @@ def table_of(backend: "LocalBackend", text: str, chat: bool) -> tuple[dict[str, 
         "scored": [(one.token_id, one.logprob, one.rank, one.entropy) for one in scored],
     }
     return facts, {
-        "logits": logits,
+        "logits": by_id.astype(np.float32),
         "raw": np.frombuffer(bytes(raw), dtype=np.uint8),
         "ends": np.array(ends, dtype=np.int64),
         "special": np.array(special),

@@ -19,7 +19,6 @@ from explorer.backends.counts import COMPUTED
 from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.model_thread import on_model_thread
 from explorer.backends.prefix_memory import PrefixMemory
-from explorer.backends.sorting import sort_logits
 from explorer.backends.together import can_share, step_together
 from explorer.backends.turns import Turns
 from explorer.decoding import Distribution
@@ -135,7 +134,7 @@ class Passes:
             if part is not None:
                 found[prefix] = part
         for prefix, logits in found.items():
-            answers[prefix] = self.keep_distribution(prefix, sort_logits(logits))
+            answers[prefix] = self.keep_distribution(prefix, Distribution.from_logits(logits))
         return answers
 
     def _steps(self, steps: dict[Prefix, Any]) -> dict[Prefix, Logits]:

@@ -108,8 +108,7 @@ def _shared(one: Prefix, other: Prefix) -> int:
 
 def _size(value: Any) -> int:
     if isinstance(value, Distribution):
-        # The candidates and their probabilities are worked out later and kept with it.
-        return 2 * (value.token_ids.nbytes + value.logits.nbytes)
+        return value.nbytes
     if isinstance(value, DynamicCache):
         return cache_bytes(value)
     if isinstance(value, np.ndarray):

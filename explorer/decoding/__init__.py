@@ -4,6 +4,7 @@ This package is pure: NumPy in, NumPy out. It knows no model, no tokenizer and n
 """
 
 from explorer.decoding.bans import BannedSequences, NoRepeatNgram
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.certainty import Certainty, Doubt, Reason
 from explorer.decoding.chain import (
     Stage,
@@ -18,7 +19,7 @@ from explorer.decoding.chain import (
 from explorer.decoding.codec import STEPS, chain_from_json, chain_to_json, resolve_chain
 from explorer.decoding.constraint import Constraint, Fit, Grammar
 from explorer.decoding.dice import ChiSquare, Rolls, Segment, roll, segments
-from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.distribution import Distribution
 from explorer.decoding.divergence import Divergence, divergence
 from explorer.decoding.least_change import Alternative, Change, to_be_alone, to_survive
 from explorer.decoding.ledger import LedgerRow, Miss, curve, ledger

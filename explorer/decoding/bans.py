@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.parameters import ParameterError, check_count, token_ids_parameter
-from explorer.decoding.penalties import places_of, without
+from explorer.decoding.penalties import without
 
 MAX_SEQUENCES = 1000
 
@@ -50,8 +50,7 @@ class BannedSequences:
         return np.array(sorted(banned), dtype=np.int64)
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
-        places, _ = places_of(candidates, self.banned(context))
-        return without(candidates, places)
+        return without(candidates, self.banned(context))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +80,4 @@ class NoRepeatNgram:
         return np.unique(repeats)
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
-        places, _ = places_of(candidates, self.banned(context))
-        return without(candidates, places)
+        return without(candidates, self.banned(context))

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.decoding.bans import BannedSequences, NoRepeatNgram
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.constraint import Constraint
-from explorer.decoding.distribution import Candidates
 from explorer.decoding.knowledge import Floats, Knowledge
 from explorer.decoding.mirostat import MirostatV1, MirostatV2
 from explorer.decoding.penalties import (

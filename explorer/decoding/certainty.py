@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.decoding.bans import BannedSequences, NoRepeatNgram
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.constraint import Constraint
-from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.distribution import Distribution
 from explorer.decoding.knowledge import Knowledge
 from explorer.decoding.measure import MeasuringStep
 from explorer.decoding.mirostat import MirostatV1, MirostatV2

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.decoding.bounds import follow
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.certainty import Certainty, Followed, entropy_bounds, judge, numbers_exact
-from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.distribution import Distribution
 from explorer.decoding.knowledge import Knowledge
 from explorer.decoding.mirostat import Observation
 from explorer.decoding.parameters import check_real
@@ -109,10 +110,11 @@ class Trace:
 
     def places(self, candidates: Candidates, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where these tokens stand among the candidates of one of the stages; -1: not there."""
-        if candidates.offset is None:
-            return candidates.positions[token_ids].astype(np.int64)
-        places = self.distribution.positions[token_ids] - candidates.offset
-        return np.where((places >= 0) & (places < len(candidates)), places, -1)
+        start, count = candidates.offset, len(candidates)
+        if start is None:
+            return candidates.places_of(token_ids)
+        places = self.distribution.candidates.places_of(token_ids, start + count) - start
+        return np.where((places >= 0) & (places < count), places, -1)
 
     def stages_cutting(self, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:  # (n,)
         """Index of the stage that removed each of these tokens, -1 where nothing did."""
@@ -121,7 +123,7 @@ class Trace:
             stage = self.stages[number]
             if len(stage.kept) < len(stage.before):
                 cutting[self.places(stage.kept, token_ids) < 0] = number
-        if len(self.distribution.token_ids) < self.distribution.size:
+        if len(self.distribution) < self.distribution.size:
             cutting[self.distribution.positions[token_ids] < 0] = -1  # of unknown logit: by none
         return cutting
 
@@ -181,7 +183,8 @@ def draw(trace: Trace, u: float) -> int:
     >>> [draw(trace, u) for u in (0.0, 0.49, 0.51, 0.79, 0.81)]
     [1, 1, 2, 2, 0]
     """
-    return int(trace.final.token_ids[place_drawn(trace, u)])
+    place = place_drawn(trace, u)
+    return int(trace.final.head(place + 1).token_ids[place])
 
 
 def place_drawn(trace: Trace, u: float) -> int:
@@ -190,17 +193,14 @@ def place_drawn(trace: Trace, u: float) -> int:
     if u == 1:
         raise ValueError("u must be below 1, got 1")
     # Scaled by the sum, which rounding leaves a hair away from 1: the last token keeps its share.
-    return _place(trace.final.probabilities, u * trace.final.mass)
-
-
-def _place(shares: NDArray[np.float64], target: float) -> int:
-    """The first place up to which the shares exceed the target; most often an early one."""
-    mass = shares[:HEAD].cumsum()
+    target = u * trace.final.mass
+    mass = trace.final.head(HEAD).probabilities[:HEAD].cumsum()  # most often an early one
     if target >= mass[-1]:
-        mass = shares.cumsum()
+        mass = trace.final.probabilities.cumsum()
     place = int(np.searchsorted(mass, target, side="right"))
     # Past the end by rounding only; a token of probability 0 is never drawn.
-    return place if place < len(shares) else int(np.count_nonzero(shares)) - 1
+    last = len(trace.final)
+    return place if place < last else int(np.count_nonzero(trace.final.probabilities)) - 1
 
 
 def advance(chain: Chain, trace: Trace, token_id: int) -> Chain:

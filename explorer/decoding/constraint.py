@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.parameters import ParameterError
 
 MAX_GRAMMAR = 20_000  # characters

@@ -35,10 +35,11 @@ def segments(trace: Trace, count: int) -> tuple[Segment, ...]:
     ...     decode(np.log([0.3, 0.7]), []), 5)]
     [(1, 0.0, 0.7), (0, 0.7, 1.0)]
     """
-    mass = trace.final.probabilities[:count].cumsum()
+    head = trace.final.head(count)
+    mass = head.probabilities[:count].cumsum()
     whole = mass[-1] if count >= len(trace.final) else trace.final.mass
     edges = np.minimum(np.concatenate(([0.0], mass / whole)), 1.0).tolist()
-    return tuple(map(Segment, trace.final.token_ids[:count].tolist(), edges, edges[1:]))
+    return tuple(map(Segment, head.token_ids[:count].tolist(), edges, edges[1:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Logits, sorted once: the whole vocabulary, most probable token first."""
+"""What a model says comes next, over the whole vocabulary or the part that a server sent."""
 
 import math
 from dataclasses import dataclass
@@ -7,168 +7,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from explorer.decoding.candidates import Candidates, Head
+from explorer.decoding.head_first import HeadFirst, Order, descending
 from explorer.decoding.tail import NO_TAIL, Tail
 
-PART = 2**13  # tokens whose numbers stay in a core's own memory
-
-
-def softmax_in_place(shifted: NDArray[np.float64], rest: float = -math.inf) -> NDArray[np.float64]:
-    """Softmax of logits whose greatest is 0, written over them; `rest` is one more of them.
-
-    On a large vocabulary a fresh array costs more than the arithmetic.
-    """
-    np.exp(shifted, out=shifted)
-    shifted /= shifted.sum() + math.exp(rest)
-    return shifted
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """Tokens still in the running, most probable first; ties by lower token id.
-
-    Probabilities are those of the softmax over these tokens alone, so every rule of a
-    chain sees what the rule before it left, renormalised.
-
-    >>> three = Candidates(np.arange(3), np.log([0.5, 0.3, 0.2]))
-    >>> three.first(2).probabilities.round(3).tolist()
-    [0.625, 0.375]
-    """
-
-    token_ids: NDArray[np.int64]  # (n,)
-    logits: NDArray[np.float64]  # (n,) descending
-    # Where these start in the raw order, if they stand there in a row; `None` after a rule
-    # that left gaps or changed the order. Most rules cut ends only: to know who was cut then
-    # takes a comparison of places, not a look at the whole vocabulary.
-    offset: int | None = None
-    vocab_size: int | None = None  # V of the distribution that these come from
-    # Weight of all candidates that a server did not send, together, against the best one's, as
-    # a logarithm: they take part in every probability. `decode` keeps it.
-    rest: float = -math.inf
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
-
-    @cached_property
-    def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1, with the rest's share
-        return softmax_in_place(self.logits - self.logits[0], self.rest)
-
-    @cached_property
-    def mass(self) -> float:
-        """The sum of the probabilities: 1 but for rounding, or for what was not sent."""
-        return float(self.probabilities.sum())
-
-    @cached_property
-    def entropy(self) -> float:
-        """Shannon entropy in nats: -sum p ln p; the rest counts as tokens like the last one.
-
-        >>> round(Candidates(np.arange(4), np.zeros(4)).entropy / math.log(2), 6)
-        2.0
-        """
-        # -ln p = ln Z - (l - l[0]) needs no logarithm per token: the best has p = 1 / Z.
-        best, last = float(self.probabilities[0]), 0.0
-        entropy = -math.log(best)
-        # Not `p @ shifted`: the threads of NumPy's BLAS keep a core busy for a while afterwards,
-        # and the next step's forward pass wants it. In parts, since fresh memory for a whole
-        # vocabulary costs more than the arithmetic.
-        for start in range(0, len(self), PART):
-            p = self.probabilities[start : start + PART]
-            shifted = self.logits[start : start + PART] - self.logits[0]
-            if not np.isfinite(shifted[-1]):  # sorted, so any -inf sits at the end
-                shifted = np.where(p > 0, shifted, 0.0)  # p ln p is 0 there
-            entropy -= float(np.einsum("i,i->", p, shifted))
-            last = float(shifted[-1])
-        return max(0.0, entropy - math.exp(self.rest) * best * last)
-
-    def with_rest(self, rest: float) -> "Candidates":
-        """The same beside so much that was not sent."""
-        if rest == self.rest:
-            return self
-        other = object.__new__(type(self))
-        known = {
-            name: value
-            for name, value in self.__dict__.items()
-            if name not in ("probabilities", "mass", "entropy")
-        }
-        other.__dict__.update(known, rest=rest)
-        return other
-
-    @cached_property
-    def positions(self) -> NDArray[np.int32]:  # (V,) -1 where the token is not among these
-        """Where each token stands here, by token id, from 0."""
-        highest = int(self.token_ids.max()) + 1
-        return _places_of(self.token_ids, max(highest, self.vocab_size or 0))
-
-    def place_of(self, token_id: int) -> int | None:
-        """Where one token stands here, from 0; `None` if it does not."""
-        found = np.flatnonzero(self.token_ids == token_id)
-        return int(found[0]) if len(found) else None
-
-    def first(self, count: int) -> "Candidates":
-        """The `count` most probable; no copy is made."""
-        return self.window(0, count)
-
-    def window(self, start: int, stop: int) -> "Candidates":
-        """Those from place `start` to before `stop`; no copy is made."""
-        if start <= 0 and stop >= len(self):
-            return self
-        offset = None if self.offset is None else self.offset + start
-        return Candidates(
-            self.token_ids[start:stop], self.logits[start:stop], offset, self.vocab_size
-        )
-
-    def where(self, keep: NDArray[np.bool_]) -> "Candidates":
-        """Those for which `keep`, `(n,)`, is true; at least the most probable one.
-
-        >>> two = Candidates(np.arange(3), np.zeros(3)).where(np.array([True, False, True]))
-        >>> two.token_ids.tolist()
-        [0, 2]
-        """
-        if keep.all():
-            return self
-        logits = self.logits[keep]
-        if len(logits) == 0 or not np.isfinite(logits[0]):  # nothing, or nothing possible
-            return self.first(1)
-        return Candidates(self.token_ids[keep], logits, None, self.vocab_size)
-
-    def with_logits(self, places: NDArray[np.int64], logits: NDArray[np.float64]) -> "Candidates":
-        """The same tokens, those at `places` with other logits, in their new order.
-
-        A few tokens are merged into the order of all others, which a whole sort would make
-        anew.
-
-        >>> three = Candidates(np.arange(3), np.array([3.0, 2.0, 1.0]))
-        >>> three.with_logits(np.array([0]), np.array([1.5])).token_ids.tolist()
-        [1, 0, 2]
-        """
-        moved_ids = self.token_ids[places]
-        inner = np.lexsort((moved_ids, -logits))
-        moved_ids, moved = moved_ids[inner], logits[inner]
-        others_ids, others = np.delete(self.token_ids, places), np.delete(self.logits, places)
-        ascending = -others
-        left = np.searchsorted(ascending, -moved, side="left")
-        right = np.searchsorted(ascending, -moved, side="right")
-        for tied in np.flatnonzero(left != right):  # equal logits: the lower token id first
-            among = others_ids[left[tied] : right[tied]]
-            left[tied] += np.searchsorted(among, moved_ids[tied])
-        return Candidates(
-            np.insert(others_ids, left, moved_ids),
-            np.insert(others, left, moved),
-            None,
-            self.vocab_size,
-        )
-
-
-def in_order(token_ids: NDArray[np.int64], logits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Places of these tokens from the highest logit down, equal ones by lower token id.
-
-    Meant for what is nearly sorted: a stable sort is quick there.
-    """
-    order = np.argsort(-logits, kind="stable")
-    ordered, ids = logits[order], token_ids[order]
-    tied = ordered[1:] == ordered[:-1]
-    if np.any(tied & (ids[1:] < ids[:-1])):
-        order = np.lexsort((token_ids, -logits))
-    return order
+LARGE = 2**14  # tokens from which on it saves time to put the first ones in order only
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,10 +44,11 @@ class Distribution:
 
     @classmethod
     def from_logits(cls, logits: ArrayLike) -> "Distribution":
-        """Sort the logits of all V tokens, `(V,)`; the index is the token id.
+        """Rank the logits of all V tokens, `(V,)`; the index is the token id.
 
-        Raises `ValueError` for NaN, +inf, no finite value, or a wrong shape. -inf is a
-        token of probability 0.
+        Of a large vocabulary the first few thousand are put in order here, the others when
+        somebody asks for them. Raises `ValueError` for NaN, +inf, no finite value, or a wrong
+        shape. -inf is a token of probability 0.
 
         >>> Distribution.from_logits([0.0, 2.0, 2.0, -np.inf]).token_ids.tolist()
         [1, 2, 0, 3]
@@ -214,23 +58,13 @@ class Distribution:
             raise ValueError(f"logits must have the shape (V,), got {values.shape}")
         if values.dtype.kind != "f":
             values = values.astype(np.float64)
-        order = _descending(values)
-        return cls.in_order(order, values[order].astype(np.float64))
-
-    @classmethod
-    def in_order(cls, token_ids: NDArray[np.int64], logits: NDArray[np.float64]) -> "Distribution":
-        """All V tokens, sorted already: descending logits `(V,)`, equal ones by lower token id.
-
-        NaN may stand at either end, or at both. Raises `ValueError` as `from_logits` does.
-
-        >>> Distribution.in_order(np.array([2, 0, 1]), np.log([0.5, 0.25, 0.25])).rank_of(0)
-        2
-        """
-        # NaN sorts to one end of the array and +inf to the top, so two looks find them all.
-        highest, lowest = logits[0], logits[-1]
-        if np.isnan(highest) or np.isnan(lowest) or not np.isfinite(highest):
+        highest = values.max()  # NaN if there is one
+        if not np.isfinite(highest):
             raise ValueError("logits must not hold NaN or +inf, and one must be finite")
-        return cls(token_ids, logits, vocab_size=len(logits))
+        if values.dtype == np.float32 and len(values) >= LARGE:
+            return Unsorted(HeadFirst(Order.of(values)))
+        ids = descending(values)
+        return cls(ids, values[ids].astype(np.float64), vocab_size=len(ids))
 
     @cached_property
     def candidates(self) -> Candidates:
@@ -240,6 +74,22 @@ class Distribution:
             return known
         odds = (1 - self.coverage) / self.coverage
         return known.with_rest(math.log(odds) - math.log(known.probabilities[0]))
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def head(self, count: int) -> Head:
+        """At least the `count` most probable in order, if there are so many.
+
+        >>> Distribution.from_logits([0.0, 2.0, 1.0]).head(1).token_ids[0]
+        np.int64(1)
+        """
+        return self.candidates.head(count)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that this takes once everything is worked out that is kept with it."""
+        return 2 * (self.token_ids.nbytes + self.logits.nbytes)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to `coverage`
@@ -285,10 +135,18 @@ class Distribution:
         """V as far as it is known: one more than the largest token id, or `vocab_size`."""
         return self.vocab_size or int(self.token_ids.max()) + 1
 
-    @cached_property
+    @property
     def positions(self) -> NDArray[np.int32]:  # (V,) -1 where the token is unknown
         """Where each token stands in the order, by token id, from 0."""
-        return _places_of(self.token_ids, self.size)
+        return self.candidates.positions
+
+    def logit_of(self, token_id: int) -> float:
+        """NaN for a token outside what is known."""
+        return float(self.candidates.logits_of(np.array([token_id]))[0])
+
+    def probability_of(self, token_id: int) -> float:
+        """The raw probability; 0 for a token outside what is known."""
+        return float(self.candidates.probabilities_of(np.array([token_id]))[0])
 
     def rank_of(self, token_id: int) -> int | None:
         """1 for the most probable token; `None` for a token outside what is known.
@@ -303,21 +161,24 @@ class Distribution:
         return None if place is None else place + 1
 
 
-def _places_of(token_ids: NDArray[np.int64], size: int) -> NDArray[np.int32]:  # (size,)
-    places = np.full(size, -1, np.int32) if len(token_ids) < size else np.empty(size, np.int32)
-    places[token_ids] = np.arange(len(token_ids), dtype=np.int32)
-    return places
+class Unsorted(Distribution):
+    """All of a large vocabulary, of which the first are in order."""
 
+    def __init__(self, candidates: HeadFirst) -> None:
+        self.__dict__.update(
+            candidates=candidates, coverage=1.0, vocab_size=len(candidates), true_logits=True
+        )
 
-def _descending(values: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Indices that sort `values` from high to low, equal values by lower index."""
-    if values.dtype != np.float32:
-        return np.argsort(-values, kind="stable")
-    # NumPy's stable sort is a radix sort on 16-bit keys only. Two such passes over the bits
-    # of a float32, turned so that a greater float is a smaller unsigned number, take half
-    # the time of its argsort on a vocabulary of 262,144.
-    bits = (values + np.float32(0)).view(np.int32)  # + 0 turns -0.0 into 0.0
-    keys = (bits ^ (~(bits >> 31) & np.int32(0x7FFFFFFF))).view(np.uint32)
-    order = np.argsort((keys & np.uint32(0xFFFF)).astype(np.uint16), kind="stable")
-    high = (keys >> np.uint32(16)).astype(np.uint16)
-    return order[np.argsort(high[order], kind="stable")]
+    candidates: HeadFirst
+
+    @property
+    def token_ids(self) -> NDArray[np.int64]:
+        return self.candidates.token_ids
+
+    @property
+    def logits(self) -> NDArray[np.float64]:
+        return self.candidates.logits
+
+    @property
+    def nbytes(self) -> int:
+        return self.candidates.order.nbytes

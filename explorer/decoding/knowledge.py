@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates, Distribution
+from explorer.decoding.candidates import Candidates
+from explorer.decoding.distribution import Distribution
 from explorer.decoding.tail import Tail
 
 LARGEST_VOCABULARY = 2**22  # far beyond any; a token id beyond it is none

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.chain import Stage, Trace, decode
-from explorer.decoding.distribution import Candidates
 from explorer.decoding.measure import CuttingStep, is_count, rounded_past
 from explorer.decoding.parameters import ParameterError
 from explorer.decoding.step import Chain, Step, step_name
@@ -86,7 +86,7 @@ def to_be_alone(
         then = decode(trace.distribution, chain, context)
         if _alone(then, token_id):
             found.append(Alternative(change, chain, stage.exact and _for_sure(then)))
-    if len(trace.final) > 1 and int(trace.final.token_ids[0]) == token_id:
+    if len(trace.final) > 1 and _best(trace) == token_id:
         if not any(isinstance(step, TopK) for step in steps):
             chain = (*steps, TopK(1))
             added = Change(len(steps), "top_k", "k", None, 1)
@@ -96,7 +96,11 @@ def to_be_alone(
 
 
 def _alone(then: Trace, token_id: int) -> bool:
-    return len(then.final) == 1 and int(then.final.token_ids[0]) == token_id
+    return len(then.final) == 1 and _best(then) == token_id
+
+
+def _best(trace: Trace) -> int:
+    return int(trace.final.head(1).token_ids[0])
 
 
 def _stays(now: Trace, token_id: int) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from explorer.decoding.chain import Stage, Trace
-from explorer.decoding.measure import Keeps, Measured, MeasuringStep, Quantity
+from explorer.decoding.measure import Keeps, Measured, MeasuringStep, Quantity, shares_at
 
 CURVE_POINTS = 48
 
@@ -44,10 +44,11 @@ def ledger(trace: Trace, tokens: ArrayLike) -> tuple[LedgerRow, ...]:
     """
     distribution = trace.distribution
     token_ids = np.asarray(tokens, dtype=np.int64)
-    columns = [distribution.probabilities[distribution.positions[token_ids]]]
+    raw = distribution.candidates
+    columns = [shares_at(raw, raw.places_of(token_ids))]
     for stage in trace.stages:
         places = trace.places(stage.kept, token_ids)
-        columns.append(np.where(places >= 0, stage.kept.probabilities[places], 0.0))
+        columns.append(np.where(places >= 0, shares_at(stage.kept, places), 0.0))
     cut = trace.stages_cutting(token_ids)
     misses = _misses(trace, token_ids, cut)
     return tuple(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
+from explorer.decoding.candidates import Candidates
 
 Quantity = Literal[
     "rank",  # from 1, among the candidates that the rule sees
@@ -63,9 +63,9 @@ def is_count(step: CuttingStep) -> bool:
     return step.__dataclass_fields__[step.parameter].type in (int, "int")
 
 
-def tail_start(descending: NDArray[np.float64], lowest: float) -> int:
-    """How many of the descending numbers are at least `lowest`."""
-    return len(descending) - int(np.searchsorted(descending[::-1], lowest))
+def shares_at(candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The probabilities of the candidates at these places, which count from 0."""
+    return candidates.head(int(places.max(initial=0)) + 1).probabilities[places]
 
 
 def ranks(places: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
+from explorer.decoding.candidates import Candidates, Head
 from explorer.decoding.measure import Measured, ranks
 from explorer.decoding.parameters import check_count, check_real
 
@@ -35,9 +35,9 @@ class Observation:
     next_mu: float
 
 
-def _surprisal(candidates: Candidates) -> NDArray[np.float64]:  # (n,) bits, ascending
-    log_best = math.log(candidates.probabilities[0])
-    bits: NDArray[np.float64] = (candidates.logits[0] - candidates.logits - log_best) / math.log(2)
+def _surprisal(head: Head) -> NDArray[np.float64]:  # (n,) bits, ascending
+    log_best = math.log(head.probabilities[0])
+    bits: NDArray[np.float64] = (head.logits[0] - head.logits - log_best) / math.log(2)
     return bits
 
 
@@ -55,8 +55,10 @@ def _observe(
     # A token that was picked though this step cut it is measured on what the step was given.
     for candidates in (stage.kept, stage.before):
         place = candidates.place_of(token_id)
-        if place is not None and math.isfinite(candidates.logits[place]):
-            surprise = float(_surprisal(candidates)[place])
+        if place is None:
+            continue
+        surprise = float(_surprisal(candidates.head(place + 1))[place])
+        if math.isfinite(surprise):
             error = surprise - step.tau
             following = min(WIDEST, max(-WIDEST, mu - step.eta * error))
             return Observation(step.tau, mu, surprise, error, kept, cut, following)
@@ -97,7 +99,7 @@ class MirostatV1:
 
     def _k(self, candidates: Candidates, most: int) -> int:
         """What v1 estimates, at least 1 and at `most` so many."""
-        logits = candidates.logits[: self.m]
+        logits = candidates.head(self.m).logits[: self.m]
         logits = logits[np.isfinite(logits)]
         if len(logits) < 2:
             return 1
@@ -164,11 +166,15 @@ class MirostatV2:
         return 2 * self.tau if self.mu is None else self.mu
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
-        within = int(np.searchsorted(_surprisal(candidates), self.current_mu, "right"))
+        surprisal = _surprisal(candidates.head(1))
+        if surprisal[-1] <= self.current_mu:  # of those at hand, none is cut
+            surprisal = _surprisal(candidates)
+        within = int(np.searchsorted(surprisal, self.current_mu, "right"))
         return candidates.first(max(1, within))
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
-        return Measured("surprisal", _surprisal(candidates)[places], self.current_mu, "at_most")
+        bits = _surprisal(candidates.head(int(places.max(initial=0)) + 1))[places]
+        return Measured("surprisal", bits, self.current_mu, "at_most")
 
     def observed(self, stage: "Stage", token_id: int) -> Observation:
         return _observe(self, stage, token_id, 2.0 ** -max(0.0, self.current_mu))

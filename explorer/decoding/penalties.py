@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.parameters import (
     MAX_TOKEN_ID,
     ParameterError,
@@ -69,16 +69,11 @@ class LogitBias:
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         token_ids = np.array([token_id for token_id, _ in self.bias], dtype=np.int64)
         values = np.array([value for _, value in self.bias])
-        places, known = places_of(candidates, token_ids)
-        added = values[known]
-        moved = np.isfinite(added) & (added != 0)
-        banned = places[~np.isfinite(added)]
+        logits = candidates.logits_of(token_ids)
+        moved = ~np.isnan(logits) & np.isfinite(values) & (values != 0)
         if moved.any():
-            logits = candidates.logits[places[moved]] + added[moved]
-            banned_ids = candidates.token_ids[banned]
-            candidates = candidates.with_logits(places[moved], logits)
-            banned, _ = places_of(candidates, banned_ids)
-        return without(candidates, banned)
+            candidates = candidates.with_logits(token_ids[moved], logits[moved] + values[moved])
+        return without(candidates, token_ids[~np.isfinite(values)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +102,11 @@ class RepetitionPenalty:
         if self.penalty == 1 or not context:
             return candidates
         seen = np.unique(np.asarray(context[-self.window :], dtype=np.int64))
-        places, _ = places_of(candidates, seen)
-        logits = candidates.logits[places]
+        logits = candidates.logits_of(seen)
         with np.errstate(over="ignore"):
             changed = np.where(logits > 0, logits / self.penalty, logits * self.penalty)
         changed = np.where(np.isfinite(logits), np.clip(changed, -HUGE, HUGE), logits)
-        return _changed(candidates, places, changed)
+        return _changed(candidates, seen, logits, changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +136,9 @@ class FrequencyPresencePenalty:
             return candidates
         recent = np.asarray(context[-self.window :], dtype=np.int64)
         seen, counts = np.unique(recent, return_counts=True)
-        places, known = places_of(candidates, seen)
-        penalty = counts[known] * self.frequency + self.presence
-        return _changed(candidates, places, candidates.logits[places] - penalty)
+        logits = candidates.logits_of(seen)
+        penalty = counts * self.frequency + self.presence
+        return _changed(candidates, seen, logits, logits - penalty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +175,13 @@ class Dry:
             return candidates
         longest = _repetitions(list(context[-self.window :]), frozenset(self.breakers))
         long = {token: m for token, m in longest.items() if m >= self.allowed_length}
-        places, known = places_of(candidates, np.array(list(long), dtype=np.int64))
-        beyond = np.array(list(long.values()), dtype=np.float64)[known] - self.allowed_length
+        token_ids = np.array(list(long), dtype=np.int64)
+        beyond = np.array(list(long.values()), dtype=np.float64) - self.allowed_length
         if self.base > 1:  # the exponent is capped where a float ends
             beyond = np.minimum(beyond, 600 / math.log(self.base))
         penalty = self.multiplier * self.base**beyond
-        return _changed(candidates, places, candidates.logits[places] - penalty)
+        logits = candidates.logits_of(token_ids)
+        return _changed(candidates, token_ids, logits, logits - penalty)
 
 
 def _repetitions(context: list[int], breakers: frozenset[int]) -> dict[int, int]:
@@ -214,20 +209,10 @@ def _repetitions(context: list[int], breakers: frozenset[int]) -> dict[int, int]
     return longest
 
 
-def places_of(
-    candidates: Candidates, token_ids: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Where these tokens stand among the candidates, and which of them do at all."""
-    positions = candidates.positions
-    known = token_ids < len(positions)
-    places = np.full(len(token_ids), -1, dtype=np.int64)
-    places[known] = positions[token_ids[known]]
-    known = places >= 0
-    return places[known], known
-
-
-def without(candidates: Candidates, places: NDArray[np.int64]) -> Candidates:
-    """All but those at `places`; the most probable one stays when none else would."""
+def without(candidates: Candidates, token_ids: NDArray[np.int64]) -> Candidates:
+    """All but these tokens; the most probable one stays when none else would."""
+    places = candidates.places_of(token_ids)
+    places = places[places >= 0]
     if len(places) == 0:
         return candidates
     keep = np.ones(len(candidates), dtype=bool)
@@ -236,8 +221,11 @@ def without(candidates: Candidates, places: NDArray[np.int64]) -> Candidates:
 
 
 def _changed(
-    candidates: Candidates, places: NDArray[np.int64], logits: NDArray[np.float64]
+    candidates: Candidates,
+    token_ids: NDArray[np.int64],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
 ) -> Candidates:
-    if np.array_equal(candidates.logits[places], logits):
-        return candidates
-    return candidates.with_logits(places, logits)
+    """With these tokens' logits changed from `before`, NaN for those that are not there."""
+    moved = ~np.isnan(before) & (before != after)
+    return candidates.with_logits(token_ids[moved], after[moved]) if moved.any() else candidates

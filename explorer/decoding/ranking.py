@@ -45,22 +45,24 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
     [(0, 0.625, None), (2, 0.375, None), (1, 0.0, 'top_k')]
     """
     distribution, final = trace.distribution, trace.final
-    shown_final = final.token_ids[:count]
+    shown_final = final.head(count).token_ids[:count]
     # Among the first len(final) + count tokens at least `count` were cut, if so many were.
-    head = distribution.token_ids[: len(final) + count if count > len(final) else 0]
+    reach = len(final) + count if count > len(final) else 0
+    head = distribution.head(reach).token_ids[:reach]
     places_cut = np.flatnonzero(trace.stages_cutting(head) >= 0)[: count - len(shown_final)]
     shown_cut = head[places_cut]
     token_ids = np.concatenate((shown_final, shown_cut))
     places_final = (
         np.arange(final.offset, final.offset + len(shown_final))
         if final.offset is not None  # in a row in the raw order: nothing to look up
-        else distribution.positions[shown_final]
+        else distribution.candidates.places_of(shown_final)
     )
     places = np.concatenate((places_final, places_cut))
+    shown = distribution.head(int(places.max()) + 1)
     cut = trace.stages_cutting(token_ids).tolist()
-    raw = distribution.probabilities[places]
+    raw = shown.probabilities[places]
     probabilities = np.concatenate(
-        (final.probabilities[: len(shown_final)], np.zeros(len(shown_cut)))
+        (final.head(count).probabilities[: len(shown_final)], np.zeros(len(shown_cut)))
     )
     bounds: list[tuple[float, float] | None] = [None] * len(token_ids)
     if not trace.certainty.exact:
@@ -82,7 +84,7 @@ def rank_candidates(trace: Trace, count: int) -> Ranking:
         for rank, token_id, logit, raw_probability, probability, stage, between in zip(
             (places + 1).tolist(),
             token_ids.tolist(),
-            distribution.logits[places].tolist(),
+            shown.logits[places].tolist(),
             raw.tolist(),
             probabilities.tolist(),
             cut,
@@ -110,8 +112,9 @@ def _other_bounds(rows: list[tuple[float, float]]) -> tuple[float, float] | None
 
 def _kept_mass(trace: Trace) -> float:
     distribution, final = trace.distribution, trace.final
-    if len(final) == len(distribution.token_ids):
+    if len(final) == len(distribution):
         return distribution.coverage
     if final.offset is not None:  # in a row in the raw order: nothing to look up
-        return float(distribution.probabilities[final.offset :][: len(final)].sum())
-    return float(distribution.probabilities[distribution.positions[final.token_ids]].sum())
+        stop = final.offset + len(final)
+        return float(distribution.head(stop).probabilities[final.offset : stop].sum())
+    return float(distribution.candidates.probabilities_of(final.token_ids).sum())

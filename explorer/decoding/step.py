@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from explorer.decoding.distribution import Candidates
+from explorer.decoding.candidates import Candidates
 
 if TYPE_CHECKING:
     from explorer.decoding.chain import Stage

@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates, in_order, softmax_in_place
+from explorer.decoding.candidates import Candidates, in_order, softmax_in_place
+from explorer.decoding.head_first import HeadFirst, divided
 from explorer.decoding.parameters import ParameterError, check_real
 
 HOTTEST = 1e6  # far beyond uniform for any logits in use
-FAR = 1e290  # a logit so far off has probability 0, and leaves room for what rules compute
 
 
 class Tempered(Candidates):
@@ -37,24 +37,14 @@ class Tempered(Candidates):
 
     @cached_property
     def logits(self) -> NDArray[np.float64]:
-        with np.errstate(over="ignore"):
-            divided: NDArray[np.float64] = self.base.logits / self.temperature
-        # A tiny T would send the best to infinity; shifted, it sends the others there.
-        if not abs(divided[0]) < FAR:
-            divided = self._shifted()
-        if divided[-1] < -FAR:
-            divided = np.where(divided < -FAR, -np.inf, divided)
-        return divided
+        return divided(self.base.logits, self.temperature)
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:  # (n,) sums to 1, with the rest's share
-        return softmax_in_place(self._shifted(), self.rest)
-
-    def _shifted(self) -> NDArray[np.float64]:
         shifted: NDArray[np.float64] = self.base.logits - self.base.logits[0]
         with np.errstate(over="ignore"):
             shifted /= self.temperature
-        return shifted
+        return softmax_in_place(shifted, self.rest)
 
     def window(self, start: int, stop: int) -> Candidates:
         if start <= 0 and stop >= len(self):
@@ -88,6 +78,8 @@ class Temperature:
             return candidates.first(1)
         if self.temperature == 1:
             return candidates
+        if isinstance(candidates, HeadFirst) and candidates.temperature == 1:
+            return HeadFirst(candidates.order, self.temperature)
         return Tempered(candidates, self.temperature)
 
 
@@ -120,7 +112,7 @@ class DynamicTemperature:
     def temperature_for(self, candidates: Candidates) -> float:
         """The temperature that these candidates get."""
         count = len(candidates)
-        if not np.isfinite(candidates.logits[-1]):
+        if not math.isfinite(candidates.lowest):
             count = int(np.count_nonzero(np.isfinite(candidates.logits)))
         if self.low == self.high or count < 2:
             return self.low

@@ -8,15 +8,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
-from explorer.decoding.measure import Measured, tail_start
+from explorer.decoding.candidates import Candidates
+from explorer.decoding.measure import Measured, shares_at
 from explorer.decoding.parameters import check_real
 
 ROUNDING = 1e-12  # of a sum over the vocabulary, relative
 
 
 def _at_least(candidates: Candidates, probability: float) -> Candidates:
-    return candidates.first(max(1, tail_start(candidates.probabilities, probability)))
+    return candidates.first(max(1, candidates.count_from(probability)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class EpsilonCutoff:
         return _at_least(candidates, self.epsilon) if self.epsilon else candidates
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
-        return Measured("probability", candidates.probabilities[places], self.epsilon, "at_least")
+        return Measured("probability", shares_at(candidates, places), self.epsilon, "at_least")
 
     def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        return candidates.probabilities[places]
+        return shares_at(candidates, places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ class EtaCutoff:
         return _at_least(candidates, self._line(candidates)) if self.epsilon else candidates
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
-        p = candidates.probabilities[places]
+        p = shares_at(candidates, places)
         return Measured("probability", p, self._line(candidates), "at_least")
 
     def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
         # The line is epsilon itself up to exp(-2H), and sqrt(epsilon) exp(-H) from there on.
-        p, narrow = candidates.probabilities[places], math.exp(-candidates.entropy)
+        p, narrow = shares_at(candidates, places), math.exp(-candidates.entropy)
         return np.where(p <= narrow * narrow, p, np.square(p / narrow))
 
 
@@ -104,18 +104,18 @@ class TopA:
         check_real("a", self.a, 0, 1)
 
     def _line(self, candidates: Candidates) -> float:
-        return self.a * float(candidates.probabilities[0]) ** 2
+        return self.a * float(candidates.head(1).probabilities[0]) ** 2
 
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         return _at_least(candidates, self._line(candidates)) if self.a else candidates
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
-        p = candidates.probabilities[places]
+        p = shares_at(candidates, places)
         return Measured("probability", p, self._line(candidates), "at_least")
 
     def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        p = candidates.probabilities
-        ratios: NDArray[np.float64] = p[places] / float(p[0]) ** 2
+        best = float(candidates.head(1).probabilities[0])
+        ratios: NDArray[np.float64] = shares_at(candidates, places) / best**2
         return ratios
 
 
@@ -140,7 +140,7 @@ class PLess:
         return _at_least(candidates, self._line(candidates))
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
-        p = candidates.probabilities[places]
+        p = shares_at(candidates, places)
         return Measured("probability", p, self._line(candidates), "at_least")
 
 
@@ -167,8 +167,7 @@ class TopNSigma:
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         if self.n == 0:
             return candidates
-        kept = tail_start(candidates.logits, self._line(candidates))
-        return candidates.first(max(1, kept))
+        return candidates.first(max(1, candidates.count_from_logit(self._line(candidates))))
 
     def _line(self, candidates: Candidates) -> float:
         return float(candidates.logits[0]) - self.n * _sigma(candidates)

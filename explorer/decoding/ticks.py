@@ -34,18 +34,20 @@ def ticks(stage: Stage, each_way: int = 3) -> tuple[Tick, ...]:
     step, before = stage.step, stage.before
     if not isinstance(step, CuttingStep):
         return ()
-    kept = before.positions[stage.kept.token_ids[[0, -1]]]  # the edges are what moves
+    edges = np.array([0, len(stage.kept) - 1])  # they are what moves
+    kept = before.places_of(stage.kept.head(len(stage.kept)).token_ids[edges])
     first = 0 if isinstance(step, CAN_CUT_THE_BEST) else 1
     near = np.unique(np.add.outer(kept, np.arange(-each_way, each_way + 1)))
     places = near[(near >= first) & (near < len(before))].astype(np.int64)
+    near_ids = before.head(int(places.max(initial=0)) + 1).token_ids[places]
     values = step.critical(before, places)
     current = float(getattr(step, step.parameter))
     found = [
         Tick(value, token_id, stays, past)
         for value, token_id, stays in zip(
             values.tolist(),
-            before.token_ids[places].tolist(),
-            (stage.kept.positions[before.token_ids[places]] >= 0).tolist(),
+            near_ids.tolist(),
+            (stage.kept.places_of(near_ids) >= 0).tolist(),
             strict=True,
         )
         if np.isfinite(value) and value > 0 and (past := _past(step, value, stays)) is not None

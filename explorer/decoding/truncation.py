@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
-from explorer.decoding.measure import Measured, ranks, tail_start
+from explorer.decoding.candidates import Candidates
+from explorer.decoding.measure import Measured, ranks, shares_at
 from explorer.decoding.parameters import check_count, check_real
 
 HEAD = 4096
@@ -84,12 +84,11 @@ class TopP:
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         if self.p >= 1:
             return candidates
-        probabilities = candidates.probabilities
         head = HEAD  # a nucleus is mostly small: look there first
-        mass = probabilities[:head].cumsum()
-        while mass[-1] < self.p and head < len(probabilities):
+        mass = candidates.head(head).probabilities[:head].cumsum()
+        while mass[-1] < self.p and head < len(candidates):
             head *= 8
-            mass = probabilities[:head].cumsum()
+            mass = candidates.head(head).probabilities[:head].cumsum()
         return candidates.first(int(np.searchsorted(mass, self.p)) + 1)
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
@@ -98,7 +97,7 @@ class TopP:
 
     def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
         last = int(places.max(initial=0))
-        mass = candidates.probabilities[:last].cumsum()
+        mass = candidates.head(last).probabilities[:last].cumsum()
         return np.concatenate(([0.0], mass))[places]
 
 
@@ -124,14 +123,14 @@ class MinP:
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         if self.min_p == 0:
             return candidates
-        threshold = candidates.logits[0] + math.log(self.min_p)
-        return candidates.first(max(1, tail_start(candidates.logits, threshold)))
+        threshold = float(candidates.head(1).logits[0]) + math.log(self.min_p)
+        return candidates.first(max(1, candidates.count_from_logit(threshold)))
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
-        p = candidates.probabilities
-        return Measured("probability", p[places], self.min_p * float(p[0]), "at_least")
+        line = self.min_p * float(candidates.head(1).probabilities[0])
+        return Measured("probability", shares_at(candidates, places), line, "at_least")
 
     def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        p = candidates.probabilities
-        ratios: NDArray[np.float64] = p[places] / p[0]
+        best = candidates.head(1).probabilities[0]
+        ratios: NDArray[np.float64] = shares_at(candidates, places) / best
         return ratios

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
+from explorer.decoding.candidates import Candidates
 from explorer.decoding.measure import Measured
 from explorer.decoding.parameters import check_real
 

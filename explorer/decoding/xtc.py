@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.distribution import Candidates
-from explorer.decoding.measure import Measured, tail_start
+from explorer.decoding.candidates import Candidates
+from explorer.decoding.measure import Measured, shares_at
 from explorer.decoding.parameters import check_real
 from explorer.decoding.randomness import uniform
 from explorer.decoding.step import Chain
@@ -41,16 +41,17 @@ class Xtc:
     def __call__(self, candidates: Candidates, context: Sequence[int]) -> Candidates:
         if self.probability == 0 or self.threshold > 0.5:
             return candidates
-        reach = tail_start(candidates.probabilities, max(self.threshold, LEAST))
+        reach = candidates.count_from(max(self.threshold, LEAST))
         return candidates.window(reach - 1, len(candidates)) if reach > 1 else candidates
 
     def measured(self, candidates: Candidates, places: NDArray[np.int64]) -> Measured:
-        return Measured("probability", candidates.probabilities[places], self.threshold, "below")
+        return Measured("probability", shares_at(candidates, places), self.threshold, "below")
 
     def critical(self, candidates: Candidates, places: NDArray[np.int64]) -> NDArray[np.float64]:
         # A token stays once no rarer one reaches the threshold: it is then the least of those.
-        rarer = np.append(candidates.probabilities, 0.0)[places + 1]
-        return np.asarray(rarer, dtype=np.float64)
+        reach = int(places.max(initial=0)) + 2
+        shares = np.append(candidates.head(reach).probabilities[:reach], 0.0)
+        return np.asarray(shares[places + 1], dtype=np.float64)
 
 
 def flip(chain: Chain, seed: int, position: int) -> Chain:

@@ -47,17 +47,18 @@ def draw_next(
     distribution = trace.distribution
     u = uniform(seed, len(prefix))
     place = place_drawn(trace, u)
-    token_id = int(trace.final.token_ids[place])
+    survivors = trace.final.head(place + 1)
+    token_id = int(survivors.token_ids[place])
     scored = score_from(distribution, token_id)
     rank = scored.rank
     assert rank is not None, "a drawn token stands in its distribution"
     certainty = trace.certainty
     bounds = certainty.of(rank - 1)
-    probability = float(trace.final.probabilities[place])
+    probability = float(survivors.probabilities[place])
     return Drawn(
         token_id=token_id,
         u=u,
-        raw_probability=float(distribution.probabilities[rank - 1]),
+        raw_probability=distribution.probability_of(token_id),
         logprob=scored.logprob,
         probability=probability if bounds is None else min(max(probability, bounds[0]), bounds[1]),
         rank=rank,

@@ -92,7 +92,7 @@ class Session:
         """Append the most probable token of the final distribution."""
         self._check_room(backend)
         trace = self.trace(backend)
-        token_id = int(trace.final.token_ids[0])
+        token_id = int(trace.final.head(1).token_ids[0])
         return self._grown(token_id, "greedy", None, self._choice(trace, token_id), joined=joined)
 
     def sample(self, backend: Backend, *, joined: bool = False) -> "Session":

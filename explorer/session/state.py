@@ -112,7 +112,8 @@ def _node_data(node: Node, chains: dict[Chain, int]) -> dict[str, Any]:
 
 def _top(distribution: Distribution) -> list[tuple[int, float]]:
     """The most probable tokens that are possible, and their logits."""
-    ids, logits = distribution.token_ids[:TOP].tolist(), distribution.logits[:TOP].tolist()
+    head = distribution.head(TOP)
+    ids, logits = head.token_ids[:TOP].tolist(), head.logits[:TOP].tolist()
     return [(i, logit) for i, logit in zip(ids, logits, strict=True) if math.isfinite(logit)]
 
 
@@ -347,10 +348,9 @@ def _fingerprint(part: Part, info: ModelInfo) -> list[tuple[int, float]] | None:
 def _numbers_differ(top: list[tuple[int, float]], distribution: Distribution) -> bool:
     """Whether a logit differs, by its token or by its rank; all but ties may change places."""
     here = [logit for _, logit in _top(distribution)]
-    ranks = [distribution.rank_of(token_id) or 0 for token_id, _ in top]  # 0: not known here
-    if len(here) != len(top) or 0 in ranks:
+    found = [distribution.logit_of(token_id) for token_id, _ in top]
+    if len(here) != len(top) or any(map(math.isnan, found)):  # NaN: not known here
         return True
-    found = [float(distribution.logits[rank - 1]) for rank in ranks]
     then = [logit for _, logit in top]
     return any(abs(one - other) > SAME for one, other in zip(found + here, then * 2, strict=True))
 

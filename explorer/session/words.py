@@ -262,7 +262,7 @@ class _Search:
             )
         rank = trace.distribution.rank_of(token_id)
         if rank is None:
-            return FirstToken(token_id, None, None, None, len(trace.distribution.token_ids))
+            return FirstToken(token_id, None, None, None, len(trace.distribution))
         return FirstToken(token_id, rank, likelihoods[token_id], trace.cut_by(token_id))
 
 
@@ -271,23 +271,24 @@ def _likelihoods(trace: Trace, token_ids: Any) -> list[Likelihood]:
     known = trace.distribution
     found = {token_id: [-math.inf, -math.inf] for token_id in token_ids.tolist()}
     for side, candidates in enumerate((known.candidates, trace.final)):
-        inside, places = _inside(trace, candidates, token_ids)
         if side == 1 and known.coverage < 1:
+            inside, places = _inside(trace, candidates, token_ids)
             for token_id, least in zip(inside.tolist(), trace.at_least[places], strict=True):
                 found[token_id][side] = math.log(least) if least > 0 else -math.inf
             continue
         # From the logits: a probability may be too small for a float.
-        best = math.log(candidates.probabilities[0])
-        logits = candidates.logits[places] - candidates.logits[0]
-        for token_id, logit in zip(inside.tolist(), logits.tolist(), strict=True):
-            found[token_id][side] = best + logit
+        head = candidates.head(1)
+        best = math.log(head.probabilities[0])
+        logits = candidates.logits_of(token_ids) - head.logits[0]
+        for token_id, logit in zip(token_ids.tolist(), logits.tolist(), strict=True):
+            found[token_id][side] = -math.inf if math.isnan(logit) else best + logit
     return [Likelihood(raw, final) for raw, final in found.values()]
 
 
 def _together(trace: Trace, token_ids: Any) -> Likelihood:
     """Of any of these tokens, `(m,)`, as the next one; there may be very many."""
     known, kept = trace.distribution, trace.final
-    raw = known.probabilities[_inside(trace, known.candidates, token_ids)[1]].sum()
+    raw = known.candidates.probabilities_of(token_ids[token_ids < known.size]).sum()
     final = trace.at_least[_inside(trace, kept, token_ids)[1]].sum()
     return Likelihood(*(math.log(mass) if mass > 0 else -math.inf for mass in (raw, final)))
 

@@ -141,8 +141,9 @@ def fallen(trace: Trace, u: float, text_of: TextOf) -> dict[str, Any]:
     Its probability is its share of the strip: of what was sent, where a server sent not all.
     """
     place = place_drawn(trace, u)
-    token_id = int(trace.final.token_ids[place])
-    shares = trace.final.probabilities
+    survivors = trace.final.head(place + 1)
+    token_id = int(survivors.token_ids[place])
+    shares = survivors.probabilities  # of all that were sent, where that is not all
     return {
         "token_id": token_id,
         "text": text_of(token_id),
@@ -194,7 +195,7 @@ def dials(session: Session, trace: Trace, text_of: TextOf) -> dict[str, Any] | N
     now = next((stage for stage in trace.stages if isinstance(stage.step, StatefulStep)), None)
     if now is None:
         return None
-    best = int(now.kept.token_ids[0])
+    best = int(now.kept.head(1).token_ids[0])
     assert isinstance(now.step, StatefulStep)
     present = now.step.observed(now, best)
     past = []

@@ -72,7 +72,7 @@ def _partial(trace: Trace) -> dict[str, Any]:
     """What is known where a server sent a part of the distribution only."""
     certainty = trace.certainty
     return {
-        "sent": len(trace.distribution.token_ids),
+        "sent": len(trace.distribution),
         "exact": certainty.exact,
         "unsent": list(certainty.unsent),
         "raw_entropy": [_in_bits(bound) for bound in trace.distribution.entropy_bounds],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from explorer.decoding import Candidates, Distribution
-from explorer.decoding.distribution import PART
+from explorer.decoding.candidates import PART
 
 INF, NAN = math.inf, math.nan
 
