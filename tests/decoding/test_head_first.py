@@ -116,6 +116,7 @@ def test_the_raw_distribution(values: NDArray[np.float32], first: int) -> None:
     assert ours.probabilities == pytest.approx(expected.probabilities, **near)
 
 
+# No u of these is a sum of simple probabilities, where rounding would decide.
 def looked_at(trace: Trace, context: tuple[int, ...]) -> list[Any]:
     """What the page reads off a trace."""
     shown = rank_candidates(trace, 7)
@@ -127,7 +128,7 @@ def looked_at(trace: Trace, context: tuple[int, ...]) -> list[Any]:
         (shown.kept_raw_probability, shown.other_raw_probability, shown.other_probability),
         [[*row.probabilities, row.cut_at] for row in ledger(trace, tokens)],
         [(part.token_id, part.low, part.high) for part in segments(trace, 5)],
-        [draw(trace, u) for u in (0.0, 0.0123, 0.5, 0.987)],
+        [draw(trace, u) for u in (0.0, 0.01237, 0.49871, 0.98713)],
         [
             # Where the mass before a token is 1 but for rounding, it may be exactly 1, and none.
             [(t.value, t.token_id, t.kept) for t in ticks(stage) if abs(t.value - 1) > 1e-9]
