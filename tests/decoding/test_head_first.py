@@ -277,3 +277,21 @@ def test_xtc_leaves_the_whole_tail() -> None:
     values = like_a_model(LARGE)
     kept = decode(Distribution.from_logits(values), [Xtc(0.01)]).final
     assert kept.offset is not None and len(kept) == LARGE - kept.offset
+
+
+def test_what_it_says_to_take_is_what_it_takes_once_all_is_worked_out() -> None:
+    distribution = Distribution.from_logits(like_a_model(49_152))
+    assert isinstance(distribution, Unsorted)
+    said, order = distribution.nbytes, distribution.candidates.order
+    held = [
+        order.values,
+        order.first_ids,
+        order.first_logits,
+        order.first_places,
+        distribution.token_ids,
+        distribution.logits,
+        distribution.positions,
+        distribution.probabilities,
+        distribution.head(1).probabilities,
+    ]
+    assert said == pytest.approx(sum(array.nbytes for array in held), rel=0.02)
