@@ -163,7 +163,7 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class _First:
-    """The `Head` of a whole vocabulary."""
+    """The `Head` of a whole vocabulary, which does not hold it: a ring would outlive its use."""
 
     whole: "HeadFirst"
 
@@ -171,13 +171,13 @@ class _First:
     def token_ids(self) -> NDArray[np.int64]:
         return self.whole.order.first_ids
 
-    @cached_property
+    @property
     def logits(self) -> NDArray[np.float64]:
-        return self.whole.divided(self.whole.order.first_logits)
+        return self.whole.first_logits
 
-    @cached_property
+    @property
     def probabilities(self) -> NDArray[np.float64]:
-        return self.whole.shares(self.whole.order.first_logits)
+        return self.whole.first_probabilities
 
 
 class HeadFirst(Candidates):
@@ -228,11 +228,15 @@ class HeadFirst(Candidates):
         return max(0.0, math.log(total) - weighted / total)
 
     def head(self, count: int) -> Head:
-        return self._first if count <= len(self.order.first_ids) else self
+        return _First(self) if count <= len(self.order.first_ids) else self
 
     @cached_property
-    def _first(self) -> _First:
-        return _First(self)
+    def first_logits(self) -> NDArray[np.float64]:  # (h,)
+        return self.divided(self.order.first_logits)
+
+    @cached_property
+    def first_probabilities(self) -> NDArray[np.float64]:  # (h,)
+        return self.shares(self.order.first_logits)
 
     @cached_property
     def _total(self) -> float:

@@ -1,6 +1,8 @@
 """A vocabulary that is put in order as far as somebody looks gives what a sorted one gives."""
 
+import gc
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -295,3 +297,17 @@ def test_what_it_says_to_take_is_what_it_takes_once_all_is_worked_out() -> None:
         distribution.head(1).probabilities,
     ]
     assert said == pytest.approx(sum(array.nbytes for array in held), rel=0.02)
+
+
+def test_nothing_outlives_its_last_user() -> None:
+    distribution = Distribution.from_logits(like_a_model(LARGE))
+    trace = decode(distribution, [Temperature(0.7), TopP(0.9)])
+    rank_candidates(trace, 50)
+    assert distribution.probabilities.sum() == pytest.approx(1)
+    remains = weakref.ref(distribution.candidates.order.values)
+    gc.disable()
+    try:
+        del distribution, trace
+        assert remains() is None
+    finally:
+        gc.enable()
