@@ -74,4 +74,6 @@ def _beyond(step: CuttingStep, value: float, kept: bool) -> float:
     past = rounded_past(value, 4, upwards=upwards)
     if past == value:
         past = rounded_past(value * (1 + 1e-9 if upwards else 1 - 1e-9), 5, upwards=upwards)
+    if past == value:  # so small that a float has no digits left
+        past = float(np.nextafter(value, np.inf if upwards else 0.0))
     return past

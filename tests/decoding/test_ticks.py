@@ -252,3 +252,10 @@ def test_as_many_each_way_as_asked_for() -> None:
 def test_ticks_among_what_a_server_sent() -> None:
     known = Distribution(np.array([7, 2, 4]), np.log([0.4, 0.24, 0.16]), 0.8, 10)
     assert shown(stage_of(known, TopP(0.6))) == [(0.4, 2, True), (0.64, 4, False)]
+
+
+def test_past_a_probability_that_a_float_hardly_holds_the_token_is_gone() -> None:
+    stage = decode([0.0, -744.4], [MinP(0.0)]).stages[0]
+    (tick,) = ticks(stage)
+    assert (tick.value, tick.token_id, tick.kept) == (5e-324, 1, True)
+    assert len(decode([0.0, -744.4], [MinP(tick.past)]).final) == 1
