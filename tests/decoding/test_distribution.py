@@ -168,3 +168,7 @@ def test_first_of_more_than_there_are_is_all(count: int) -> None:
 def test_entropy_after_a_cut_is_of_the_survivors() -> None:
     four = Candidates(np.arange(4), np.log([0.3, 0.3, 0.3, 0.1]))
     assert four.first(3).entropy == pytest.approx(math.log(3))
+
+
+def test_its_bytes_are_those_of_ids_and_logits_and_of_what_is_worked_out_from_them() -> None:
+    assert partial().nbytes == 2 * 3 * (8 + 8)

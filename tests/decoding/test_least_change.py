@@ -333,3 +333,10 @@ def test_a_change_that_a_later_rule_makes_useless_is_not_offered() -> None:
     trace = decode(UNEVEN, (Xtc(0.25), TopK(1)))  # leaves the second
     assert [one.chain for one in to_be_alone(trace, 2)] == [(Xtc(0.19), TopK(1))]
     assert all(decode(UNEVEN, one.chain).cut_by(3) is None for one in to_be_alone(trace, 3))
+
+
+def test_a_parameter_between_two_tokens_that_are_nearly_equal_has_all_its_digits() -> None:
+    logits = [0.0, -1.0, -1.0 - 1e-14]
+    (change,) = to_survive(decode(logits, [MinP(0.9)]), 1).changes
+    assert change.new is not None
+    assert decode(logits, [MinP(change.new)]).final.token_ids.tolist() == [0, 1]
