@@ -10,7 +10,8 @@ every one of its hundreds of operations. So here
 - while other models are there, the loading thread lets a pass go first after each burst of work:
   even a short wait adds up over the operations of a step.
 
-What remains is the tokenizer's own building of its merges, which is one call into Rust.
+Building a tokenizer's merges is one call into Rust that can't be interrupted: where others are
+there, `tokenizer_apart` does that in another process.
 """
 
 import gc

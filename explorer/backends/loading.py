@@ -257,6 +257,7 @@ class LocalModels:
                 licence=licence,
                 memory=self._memory,
                 int8=entry is not None and entry.rounded is not None,
+                tokenizer_apart=others,
             )
 
     # room

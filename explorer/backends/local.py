@@ -32,6 +32,7 @@ from explorer.backends.int8 import round_linear_layers
 from explorer.backends.logit_rows import score_rows, top_continuations
 from explorer.backends.passes import Logits, Passes, Prefix
 from explorer.backends.prefix_memory import PrefixMemory
+from explorer.backends.tokenizer_apart import TokenizerApart
 from explorer.backends.tokenizing import Tokenizing
 from explorer.backends.vocabulary import tokenizer_family
 from explorer.decoding import Constraint, Distribution, Grammar, Spelling
@@ -76,7 +77,7 @@ class LocalBackend:
 
     @property
     def tokenizer(self) -> Any:
-        """The transformers tokenizer itself."""
+        """The transformers tokenizer itself, or one like it in a process of its own."""
         return self._tokenizing.tokenizer
 
     @property
@@ -230,19 +231,26 @@ def open_local(
     licence: str | None = None,
     memory: PrefixMemory | None = None,
     int8: bool = False,
+    tokenizer_apart: bool = False,
 ) -> LocalBackend:
     """Load a model from a folder in transformers' format, or by its Hub id.
 
     With `int8` its weights are rounded to 8 bits, on a CPU, where that makes steps faster.
+    With `tokenizer_apart` its tokenizer is in another process, and its loading stops nobody.
     Raises what transformers raises (`OSError`, `ValueError`) when there is no such model.
     """
     device, dtype = ("cpu", torch.float32) if int8 else _device_and_dtype()
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    apart = TokenizerApart(source) if tokenizer_apart else None  # it loads while the weights do
     model, found = AutoModelForCausalLM.from_pretrained(
         source, dtype=dtype, output_loading_info=True, trust_remote_code=False
     )
     _check_whole(model, sorted(found["missing_keys"]))
     model = model.to(device)
+    tokenizer = (
+        apart.tokenizer()
+        if apart
+        else AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    )
     if int8:
         round_linear_layers(model)
     else:
