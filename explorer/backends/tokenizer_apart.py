@@ -11,6 +11,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,7 +134,5 @@ def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            try:
+            with suppress(OSError):  # something was left to write, and nobody reads it
                 pipe.close()
-            except OSError:  # something was left to write, and nobody reads it
-                continue
