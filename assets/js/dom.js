@@ -10,7 +10,13 @@ function make(tag, className, text) {
   if (text !== undefined) node.textContent = text;
   return node;
 }
-const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+function setText(node, text) {
+  if (node.textContent === text) return;
+  // A text node that gets other words is laid out anew; a new one is styled and built, too.
+  const only = node.firstChild;
+  if (text !== '' && only?.nodeType === Node.TEXT_NODE && only === node.lastChild) only.data = text;
+  else node.textContent = text;
+}
 // A token's text. What stands in it for something unseen is set apart: in looks, and in direction.
 function setToken(node, text) {
   if (!text.includes('⟨')) return setText(node, text);

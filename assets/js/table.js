@@ -16,30 +16,41 @@ function rowNode() {
   return row;
 }
 
-const ROWS_AT_ONCE = 60; // more than a screen holds; the rest follows, so many a frame
+// The rows in view are drawn first, the others from the next frame on, so many at once.
+const ROWS_AT_ONCE = 60, ROW_HEIGHT = 30; // pixels, or more
 let rowsToCome = 0;
+let inView = { first: 0, count: 0 }; // rows
+// Called before anything is drawn: after that the browser would have to lay out the page to answer.
+function seeRows() {
+  const box = el['rows-box'], drawn = el.tbody.children.length;
+  const above = Math.floor(box.scrollTop / Math.max(1, box.scrollHeight) * drawn) - 1; // the table's head is there, too
+  inView = { first: Math.max(0, above), count: Math.ceil(box.clientHeight / ROW_HEIGHT) + 2 };
+}
 function drawRows(table) {
   cancelAnimationFrame(rowsToCome);
   const rows = table.rows, body = el.tbody;
   while (body.children.length > rows.length + 1) body.lastChild.remove();
   const top = Math.max(...rows.map(row => Math.max(row.raw_probability, row.probability_high ?? row.probability)), 1e-300);
   el.rows.classList.toggle('inexact', table.summary.partial?.exact === false);
-  const starts = Array.from({ length: Math.ceil(rows.length / ROWS_AT_ONCE) }, (_, i) => i * ROWS_AT_ONCE);
-  if (starts.length > 1) starts.unshift(...starts.splice(chunkInView(starts), 1));
+  const parts = rowsInTurn(rows.length, body.children.length);
   const drawNext = () => {
-    const start = starts.shift() ?? 0;
-    rows.slice(start, start + ROWS_AT_ONCE).forEach((row, i) => drawRow(row, start + i, top));
-    if (starts.length) { rowsToCome = requestAnimationFrame(drawNext); return; }
+    const [start, end] = parts.shift();
+    for (let at = start; at < end; at++) drawRow(rows[at], at, top);
+    if (parts.length) { rowsToCome = requestAnimationFrame(drawNext); return; }
     drawOther(table, body, rows.length);
     const picks = [...body.querySelectorAll('.pick')];
     oneTabStop(picks, Math.max(0, picks.indexOf(document.activeElement)));
   };
   drawNext();
 }
-function chunkInView(starts) {
-  const box = el['rows-box'], drawn = el.tbody.children.length;
-  const above = box.scrollTop / Math.max(1, box.scrollHeight) * drawn;
-  return Math.max(0, starts.findLastIndex(start => start <= above && start < drawn));
+// Parts of the rows, [start, end), in the order in which they are drawn.
+function rowsInTurn(count, drawn) {
+  const start = Math.min(inView.first, Math.max(0, Math.min(count, drawn) - inView.count));
+  const end = Math.min(count, start + inView.count), parts = [[start, end]];
+  for (const [from, to] of [[0, start], [end, count]]) {
+    for (let at = from; at < to; at += ROWS_AT_ONCE) parts.push([at, Math.min(to, at + ROWS_AT_ONCE)]);
+  }
+  return parts;
 }
 function drawRow(row, at, top) {
   let node = el.tbody.children[at];

@@ -69,6 +69,7 @@ function receive(answer, again) {
     showNote(sayError(answer.error), { retry: again && ['connection', ...CROWDED].includes(answer.error.code) ? () => { hideNote(); again(); } : null });
     return false;
   }
+  seeRows();
   if (el.note.dataset.kind === 'error') hideNote();
   if (answer.ok.view) show(answer.ok.view);
   if (answer.ok.table) showTable(answer.ok.table);

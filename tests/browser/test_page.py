@@ -40,7 +40,7 @@ def test_first_page_shows_a_table_of_real_predictions(open_page):
     row = page.locator("tr.row").first.locator("td").all_inner_texts()
     assert row[0] == "1" and row[2] == "7042"
     assert 50 < float(row[3].removesuffix(" %")) < 95  # SmolLM2 is rather sure of Paris
-    assert page.locator("tr.row").count() == 51  # 50 candidates and the other tokens
+    expect(page.locator("tr.row")).to_have_count(51)  # 50 candidates and the other tokens
     expect(page.locator("tr.other")).to_contain_text("other tokens (49,102)")
 
 
