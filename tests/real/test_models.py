@@ -7,9 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
 
-from explorer.backends.calm import calmly
 from explorer.backends.local import LocalBackend
 from explorer.backends.prefix_memory import PrefixMemory
 from explorer.decoding import PRESETS
@@ -173,14 +171,3 @@ def test_greedy_generation_equals_transformers_generate(smollm2):
             do_sample=False,
         )[0, len(prefix) :].tolist()
     assert ours == theirs
-
-
-@pytest.mark.parametrize("name", ["smollm2", "gemma3"])
-def test_a_tokenizer_is_as_transformers_loads_it(name: str, request: pytest.FixtureRequest) -> None:
-    source = request.getfixturevalue(name).model.config.name_or_path
-    plain = AutoTokenizer.from_pretrained(source)
-    with calmly(give_way=True):
-        ours = AutoTokenizer.from_pretrained(source)
-    assert ours.backend_tokenizer.to_str() == plain.backend_tokenizer.to_str()
-    assert ours.special_tokens_map == plain.special_tokens_map
-    assert ours.added_tokens_decoder == plain.added_tokens_decoder
