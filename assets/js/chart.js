@@ -3,7 +3,7 @@ function drawChart(chart) {
   const count = Math.min(chart.labels.length, 20);
   const width = 400, height = 240, left = 34, right = 34, top = 10, bottom = 60;
   const inner = width - left - right, tall = height - top - bottom, slot = inner / count;
-  const svg = sheet(width, height, t('chart_label', { count, token: chart.labels[0], raw: probability(chart.raw[0]), final: probability(chart.final[0]) }));
+  const svg = sheet(width, height, t('chart_label', { count, token: chart.labels[0], raw: probability(chart.raw[0]), final: probability(chart.final[0]) }), el.chart.querySelector('svg'));
   const peak = niceTop(Math.max(...chart.raw.slice(0, count), ...chart.final.slice(0, count)));
   const y = p => top + tall * (1 - p / peak), yAll = p => top + tall * (1 - p);
   for (let i = 0; i <= 4; i++) {
@@ -38,7 +38,8 @@ function drawChart(chart) {
   if ((chart.cut === null || chart.cut >= count) && chart.kept < chart.vocab_size) {
     shape(svg, 'text', { x: width - right, y: top + tall * 0.42, 'text-anchor': 'end', class: 'cut-label' }, t('cut_label', { kept: grouped(chart.kept) }) + ' →');
   }
-  el.chart.replaceChildren(svg);
+  dropRest(svg);
+  if (!svg.parentNode) el.chart.replaceChildren(svg);
 }
 function niceTop(p) {
   for (const top of [1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8]) if (p <= top) return top;

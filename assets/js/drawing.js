@@ -1,22 +1,37 @@
 // Drawings: their shapes, and any of them as a file.
 const SVG = 'http://www.w3.org/2000/svg';
+// Into a sheet that is drawn again, a shape takes the next one's place, and only what differs changes.
 function shape(parent, tag, attributes, text) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text !== undefined) node.textContent = text;
-  parent.append(node);
+  const next = parent.nteNext ?? null, again = next?.localName === tag;
+  const node = again ? next : document.createElementNS(SVG, tag), had = node.nteAttributes ?? {};
+  if (again) { parent.nteNext = next.nextElementSibling; node.nteNext = node.firstElementChild; } else parent.insertBefore(node, next);
+  for (const [name, value] of Object.entries(attributes)) if (had[name] !== value) node.setAttribute(name, value);
+  for (const name of Object.keys(had)) if (!Object.hasOwn(attributes, name)) node.removeAttribute(name);
+  node.nteAttributes = attributes;
+  if (text !== undefined) setText(node, text);
   return node;
 }
 function shortened(text, most) {
   const characters = [...text]; // not UTF-16 units, of which a half is no character
   return characters.length > most ? characters.slice(0, most - 1).join('') + '…' : text;
 }
-function sheet(width, height, says) {
-  const svg = document.createElementNS(SVG, 'svg');
+function sheet(width, height, says, drawn = null) {
+  const svg = drawn ?? document.createElementNS(SVG, 'svg');
+  svg.nteNext = svg.firstElementChild;
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   svg.setAttribute('role', 'img');
   svg.setAttribute('aria-label', says);
   return svg;
+}
+// What was there before and has no place in the new drawing.
+function dropRest(svg) {
+  for (const parent of [svg, ...svg.querySelectorAll('g')]) {
+    while (parent.nteNext) {
+      const left = parent.nteNext;
+      parent.nteNext = left.nextElementSibling;
+      left.remove();
+    }
+  }
 }
 
 // The looks that the page's style sheet gives a drawing go with it; a file has no style sheet.

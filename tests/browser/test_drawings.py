@@ -48,6 +48,25 @@ def paper_of(page: Page, place: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def drawing(page: Page) -> str:
+    return page.locator("[data-el=chart]").inner_html()
+
+
+def test_a_chart_that_is_changed_in_place_is_as_one_drawn_anew(open_page):
+    page = open_page()
+    chart = page.locator("[data-el=chart]")
+    for strategy in ("Greedy", "Mirostat v2", "Pure sampling"):
+        before = drawing(page)
+        chart.locator("svg").evaluate("svg => { window.drawnBefore = svg; }")
+        page.get_by_role("radio", name=strategy).click()
+        page.wait_for_function("old => drawnBefore.parentNode.innerHTML !== old", arg=before)
+        in_place = drawing(page)
+        page.evaluate("() => drawnBefore.remove()")
+        for _ in range(2):  # per cent as fractions, and back
+            page.locator("[data-el=number-form]").click()
+        assert drawing(page) == in_place
+
+
 def test_the_distribution_is_saved(open_page, tmp_path: Path):
     page = open_page()
     assert "␣Paris" in texts(saved(page, "chart", "svg", tmp_path))
