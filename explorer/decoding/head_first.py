@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.decoding.candidates import PART, Candidates, Head, in_order, places_by_id
+from explorer.decoding.candidates import PART, Candidates, Head, in_order
 
 FIRST = 4096  # tokens that are put in order at once; more where several tie for the last place
 FEW = 8  # tokens of the tail whose places are counted one by one rather than by sorting all
@@ -93,8 +93,16 @@ class Order:
         return self.logits_of(self.first_ids)
 
     @cached_property
-    def first_places(self) -> NDArray[np.int32]:  # (V,) -1 for all others
-        return places_by_id(self.first_ids, len(self.values))
+    def _first_by_id(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # (h,) each
+        """The first ids, ascending, and where each of them stands."""
+        places = np.argsort(self.first_ids)
+        return self.first_ids[places], places
+
+    def first_places_of(self, token_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where each of these `(m,)` stands among the first; -1 for all others."""
+        ids, places = self._first_by_id
+        at = np.minimum(np.searchsorted(ids, token_ids), len(ids) - 1)
+        return np.where(ids[at] == token_ids, places[at], -1)
 
     @cached_property
     def _whole(self) -> Candidates:
@@ -145,7 +153,10 @@ class Order:
         return logits
 
     def place_of(self, token_id: int) -> int:
-        """How many tokens stand before this one: counted, which takes no order."""
+        """How many tokens stand before this one: looked for, or counted, which takes no order."""
+        found = np.flatnonzero(self.first_ids == token_id)
+        if len(found):
+            return int(found[0])
         logit = self.logits_of(np.array([token_id]))[0]
         before, start = 0, 0
         for part in self.parts():
@@ -157,8 +168,8 @@ class Order:
     @property
     def nbytes(self) -> int:
         """Bytes with everything on demand, and with the probabilities of all."""
-        here = self.values.nbytes + 2 * self.first_ids.nbytes + 2 * self.first_places.nbytes
-        return here + 3 * 8 * len(self.values)
+        first = 5 * self.first_ids.nbytes  # ids, logits, probabilities, and both by id
+        return self.values.nbytes + first + (3 * 8 + 4) * len(self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,17 +292,14 @@ class HeadFirst(Candidates):
         return logits if self.temperature == 1 else divided(logits, self.temperature)
 
     def place_of(self, token_id: int) -> int | None:
-        if not 0 <= token_id < len(self):
-            return None
-        place = int(self.order.first_places[token_id])
-        return place if place >= 0 else self.order.place_of(token_id)
+        return self.order.place_of(token_id) if 0 <= token_id < len(self) else None
 
     def places_of(
         self, token_ids: NDArray[np.int64], until: int | None = None
     ) -> NDArray[np.int64]:  # (m,)
         inside = token_ids < len(self)
         within = np.where(inside, token_ids, 0)
-        places = np.where(inside, self.order.first_places[within], -1)
+        places = np.where(inside, self.order.first_places_of(within), -1)
         if until is not None and until <= len(self.order.first_ids):
             return places
         behind = np.flatnonzero(inside & (places < 0))

@@ -289,7 +289,7 @@ def test_what_it_says_to_take_is_what_it_takes_once_all_is_worked_out() -> None:
         order.values,
         order.first_ids,
         order.first_logits,
-        order.first_places,
+        *order._first_by_id,
         distribution.token_ids,
         distribution.logits,
         distribution.positions,
