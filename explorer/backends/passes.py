@@ -114,7 +114,7 @@ class Passes:
     def _serve(self, prefixes: list[Prefix]) -> dict[Prefix, Distribution]:
         """A step for each text that waits for one, in one pass; else a part of a longer text."""
         answers: dict[Prefix, Distribution] = {}
-        found: dict[Prefix, Logits] = {}
+        found: dict[Prefix, Logits] = {}  # each in memory of its own
         steps: dict[Prefix, Any] = {}
         longer: list[Prefix] = []
         for prefix in prefixes:
@@ -123,7 +123,7 @@ class Passes:
             if distribution is not None:
                 answers[prefix] = distribution
             elif (known := self._memory.get("logits", self._model_id, prefix)) is not None:
-                found[prefix] = known
+                found[prefix] = known.copy()
             elif 0 < length == len(prefix) - 1:
                 steps[prefix] = cache
             else:
@@ -134,7 +134,8 @@ class Passes:
             if part is not None:
                 found[prefix] = part
         for prefix, logits in found.items():
-            answers[prefix] = self.keep_distribution(prefix, Distribution.from_logits(logits))
+            distribution = Distribution.from_logits(logits, copy=False)
+            answers[prefix] = self.keep_distribution(prefix, distribution)
         return answers
 
     def _steps(self, steps: dict[Prefix, Any]) -> dict[Prefix, Logits]:
@@ -151,7 +152,7 @@ class Passes:
         COMPUTED.count(len(last))
         for prefix, cache in steps.items():
             self._keep_cache(prefix, cache, len(prefix) - 1)
-        return dict(zip(steps, rows, strict=True))
+        return dict(zip(steps, map(np.copy, rows), strict=True))
 
     def _step(self, prefix: Prefix, cache: Any) -> Logits:
         logits = self._forward(prefix[-1:], cache, only_last=True)
