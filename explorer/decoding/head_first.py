@@ -6,7 +6,6 @@ made them.
 """
 
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 
 from explorer.decoding.candidates import PART, Candidates, Head, in_order
 
-FIRST = 4096  # tokens that are put in order at once; more where several tie for the last place
+FIRST = 4096  # tokens at least that are put in order at once
+SAMPLED = 16  # one in so many values tells which
 FEW = 8  # tokens of the tail whose places are counted one by one rather than by sorting all
 FAR = 1e290  # a logit so far off has probability 0, and leaves room for what rules compute
 NOTHING = -800.0  # exp of it is 0
@@ -51,15 +51,18 @@ def descending(values: NDArray[np.floating]) -> NDArray[np.int64]:
     return keys
 
 
-_rooms = threading.local()
+def _first_few(values: NDArray[np.float32], first: int) -> NDArray[np.int64]:
+    """Indices, ascending, of all values from some value on: at least `first`, and not many more.
 
-
-def _room_for(count: int) -> NDArray[np.float32]:  # (count,)
-    """This thread's room for so many numbers, which it uses again: fresh memory is dear."""
-    room: NDArray[np.float32] | None = getattr(_rooms, "room", None)
-    if room is None or len(room) < count:
-        room = _rooms.room = np.empty(count, np.float32)
-    return room[:count]
+    One in `SAMPLED` tells about where that value is; to find it exactly takes ten times as long.
+    """
+    sample = values[::SAMPLED]
+    wanted = first * 5 // (4 * SAMPLED)  # a quarter more: one sample in thousands is short of it
+    if 0 < wanted <= len(sample):
+        among = np.flatnonzero(values >= np.partition(sample, -wanted)[-wanted])
+        if first <= len(among) <= 2 * first:
+            return among
+    return np.flatnonzero(values >= np.partition(values, -first)[-first])
 
 
 def _none() -> NDArray[np.int64]:
@@ -81,10 +84,7 @@ class Order:
     @classmethod
     def of(cls, values: NDArray[np.float32], first: int = FIRST) -> "Order":
         """The order of logits `(V,)`, which nobody may write to any more; `first` at most V."""
-        parted = _room_for(len(values))
-        np.copyto(parted, values)
-        parted.partition(len(values) - first)
-        among = np.flatnonzero(values >= parted[-first])
+        among = _first_few(values, first)
         return cls(values, among[descending(values[among])])
 
     def changed(self, token_ids: NDArray[np.int64], logits: NDArray[np.float64]) -> "Order | None":

@@ -38,7 +38,7 @@ from explorer.decoding import (
 )
 from explorer.decoding import head_first as module
 from explorer.decoding.distribution import LARGE, Unsorted
-from explorer.decoding.head_first import FEW, FIRST, HeadFirst, Order
+from explorer.decoding.head_first import FEW, FIRST, SAMPLED, HeadFirst, Order
 from tests.decoding.strategies import (
     BY_KIND,
     LARGEST,
@@ -279,6 +279,24 @@ def test_xtc_leaves_the_whole_tail() -> None:
     values = like_a_model(LARGE)
     kept = decode(Distribution.from_logits(values), [Xtc(0.01)]).final
     assert kept.offset is not None and len(kept) == LARGE - kept.offset
+
+
+@pytest.mark.parametrize("first", [1, 12, 13, 100, 4096, 40_000, 49_152])
+@pytest.mark.parametrize("misled", [-50, 0, 50])
+def test_the_first_are_the_first_whatever_one_in_sixteen_says(first: int, misled: int) -> None:
+    values = like_a_model(49_152)
+    values[::SAMPLED] += misled
+    found = Order.of(values, first).first_ids
+    assert first <= len(found) <= 2 * first
+    assert found.tolist() == np.argsort(-values, kind="stable")[: len(found)].tolist()
+
+
+def test_all_that_tie_for_the_last_place_are_among_the_first() -> None:
+    values = np.round(like_a_model(49_152))
+    found = Order.of(values, 4096).first_ids
+    order = np.argsort(-values, kind="stable")
+    assert found.tolist() == order[: len(found)].tolist()
+    assert values[order[len(found)]] < values[found[-1]] <= values[order[4095]]
 
 
 def test_what_it_says_to_take_is_what_it_takes_once_all_is_worked_out() -> None:
