@@ -13,9 +13,10 @@ product of thirty rows. Where there is memory for it, that is done once and kept
 import math
 import platform
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 FEW = 4  # rows that blocks are good for
 BLOCKS = 8
@@ -23,44 +24,20 @@ ROWS_AT_ONCE = 32  # that the kept order is best for
 PRODUCTS_BEFORE = 1  # of several rows, so that the first table need not wait for the reordering
 
 
-class FastLinear(nn.Linear):
-    """Equal to a plain linear layer but for rounding; for inference only."""
-
-    reordered: torch.Tensor | None = None  # the weights in oneDNN's order
-    until_reordered: int | None = None  # products of several rows; never, if `None`
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        count = input.numel() // self.in_features
-        if count == 0:
-            return super().forward(input)
-        rows = input.reshape(count, -1)
-        reordered = self._reordered_by_now() if count > 1 else None
-        if count <= FEW and reordered is None:
-            product = blocked(rows, self.weight)
-            if self.bias is not None:
-                product = product + self.bias
-        else:
-            weight = self.weight if reordered is None else reordered
-            product = torch.ops.mkldnn._linear_pointwise(
-                rows.contiguous(), weight, self.bias, "none", [], ""
-            )
-        return product.reshape(*input.shape[:-1], self.out_features)
-
-    def _reordered_by_now(self) -> torch.Tensor | None:
-        """Another thread may take the copy away at any time, but not from who has it here."""
-        reordered, left = self.reordered, self.until_reordered
-        if reordered is None and left is not None:
-            self.until_reordered = max(0, left - 1)
-            if left == 0:
-                reordered = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS_AT_ONCE)
-                self.reordered = reordered
-        return reordered
+# A list of this type can be named in TorchScript only.
+_by_onednn = torch.jit.CompilationUnit(
+    """
+def by_onednn(rows: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
+    none = torch.jit.annotate(List[Optional[number]], [])
+    return torch.ops.mkldnn._linear_pointwise(rows.contiguous(), weight, bias, "none", none, "")
+"""
+).by_onednn
 
 
-def blocked(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def blocked(rows: Tensor, weight: Tensor, most: int = BLOCKS) -> Tensor:
     """`rows @ weight.T`: rows `(n, in)`, weight `(out, in)` in one piece, result `(n, out)`."""
     out_features, in_features = weight.shape
-    blocks = math.gcd(out_features, BLOCKS)
+    blocks = math.gcd(out_features, most)
     product = torch.bmm(
         weight.view(blocks, -1, in_features),
         rows.t().expand(blocks, in_features, len(rows)),
@@ -68,12 +45,104 @@ def blocked(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return product.view(out_features, len(rows)).t()
 
 
+def product(
+    input: Tensor, weight: Tensor, bias: Tensor | None, reordered: Tensor | None, few: int = FEW
+) -> Tensor:
+    """The fastest way for so many rows; `reordered` are the weights in oneDNN's order."""
+    out_features, in_features = weight.shape
+    rows = input.reshape(-1, in_features)
+    if len(rows) == 1 or (reordered is None and len(rows) <= few):
+        result = blocked(rows, weight)
+        if bias is not None:
+            result = result + bias
+    else:
+        result = _by_onednn(rows, weight if reordered is None else reordered, bias)
+    return result.reshape(input.shape[:-1] + (out_features,))  # noqa: RUF005 as TorchScript has it
+
+
+class Recordable(nn.Module):
+    """A layer's product, to be compiled: in a recorded pass, too, it depends on how many rows.
+
+    A recording can't hold weights in oneDNN's order as a constant, either.
+    """
+
+    bias: Tensor | None
+    reordered: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, reordered: Tensor | None) -> None:
+        super().__init__()
+        self.weight, self.bias, self.reordered = weight, bias, reordered
+
+    def forward(self, input: Tensor) -> Tensor:
+        return product(input, self.weight, self.bias, self.reordered)
+
+
+class Reordered:
+    """The copy of a layer's weights that oneDNN reads; one for all that compute with them."""
+
+    def __init__(self) -> None:
+        self.weights: Tensor | None = None
+        self.after: int | None = None  # products of several rows; never made, if `None`
+        self._compiled: list[Any] = []  # that look at it, too
+
+    def __deepcopy__(self, memo: object) -> "Reordered":
+        return self
+
+    def keep(self, weights: Tensor | None) -> None:
+        """Another thread may take it away at any time, but not from who computes with it."""
+        self.weights = weights
+        for one in self._compiled:
+            one.reordered = weights
+
+    def compiled(self, layer: nn.Linear) -> Any:
+        """What computes the layer's products in recorded passes."""
+        bias = None if layer.bias is None else layer.bias.detach()
+        self._compiled.append(
+            torch.jit.script(Recordable(layer.weight.detach(), bias, self.weights))
+        )
+        return self._compiled[-1]
+
+
+class FastLinear(nn.Linear):
+    """Equal to a plain linear layer but for rounding; for inference only."""
+
+    reordered: Reordered
+    recordable: Any  # where passes are recorded
+
+    def forward(self, input: Tensor) -> Tensor:
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            result: Tensor = self.recordable(input)
+            return result
+        count = input.numel() // self.in_features
+        if count == 0:
+            return super().forward(input)
+        if count > 1 and self.reordered.weights is None:
+            self._reorder_in_time()
+        return product(input, self.weight, self.bias, self.reordered.weights)
+
+    def _reorder_in_time(self) -> None:
+        after = self.reordered.after
+        if after is not None:
+            self.reordered.after = max(0, after - 1)
+            if after == 0:
+                self.reordered.keep(
+                    torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS_AT_ONCE)
+                )
+
+
 def speed_up_linear_layers(model: nn.Module) -> None:
     """Replace a model's linear layers in place, on machines where that helps."""
     if _mkl_is_slow_here():
         for layer in model.modules():
             if _can_be_fast(layer):
-                layer.__class__ = FastLinear
+                make_fast(layer)
+
+
+def make_fast(layer: nn.Linear) -> None:
+    """In place: the weights stay where they are."""
+    layer.__class__ = FastLinear
+    assert isinstance(layer, FastLinear)
+    layer.reordered = Reordered()
 
 
 def let_reorder(model: nn.Module, room_bytes: int, last: nn.Module | None = None) -> None:
@@ -82,18 +151,19 @@ def let_reorder(model: nn.Module, room_bytes: int, last: nn.Module | None = None
     Not the `last` one: of all it gains least, and with a large vocabulary it is most of a model.
     """
     for layer in model.modules():
-        if isinstance(layer, FastLinear) and layer is not last and layer.until_reordered is None:
+        if isinstance(layer, FastLinear) and layer is not last and layer.reordered.after is None:
             if layer.weight.nbytes > room_bytes:
                 return
             room_bytes -= layer.weight.nbytes
-            layer.until_reordered = PRODUCTS_BEFORE
+            layer.reordered.after = PRODUCTS_BEFORE
 
 
 def forget_reordered(model: nn.Module) -> None:
     """Give up these copies, and make no new ones."""
     for layer in model.modules():
         if isinstance(layer, FastLinear):
-            layer.until_reordered = layer.reordered = None
+            layer.reordered.after = None
+            layer.reordered.keep(None)
 
 
 def reordered_bytes(model: nn.Module) -> int:
@@ -101,11 +171,11 @@ def reordered_bytes(model: nn.Module) -> int:
     return sum(
         layer.weight.nbytes
         for layer in model.modules()
-        if isinstance(layer, FastLinear) and layer.until_reordered is not None
+        if isinstance(layer, FastLinear) and layer.reordered.after is not None
     )
 
 
-def _can_be_fast(layer: nn.Module) -> bool:
+def _can_be_fast(layer: nn.Module) -> TypeGuard[nn.Linear]:
     return (
         type(layer) is nn.Linear
         and layer.weight.device.type == "cpu"
@@ -124,3 +194,9 @@ def _mkl_is_slow_here() -> bool:
 def _processor() -> str:
     facts = Path("/proc/cpuinfo")
     return facts.read_text() if facts.exists() else platform.processor()
+
+
+def make_recordable(model: nn.Module) -> None:
+    """Prepare a model's fast layers for passes that are recorded."""
+    for layer in [layer for layer in model.modules() if isinstance(layer, FastLinear)]:
+        layer.recordable = layer.reordered.compiled(layer)

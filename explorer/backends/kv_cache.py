@@ -12,6 +12,7 @@ written before the cache was theirs, and a room lives as long as any cache in it
 """
 
 import copy
+from typing import Any, Self
 
 import torch
 from transformers import DynamicCache, PreTrainedConfig
@@ -24,44 +25,104 @@ class Room:
     """Places for the keys and values of one layer, the first of them taken."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, needed: int) -> None:
-        places = needed + max(SPARE, needed // 4)
+        self.places, self.taken = needed + max(SPARE, needed // 4), 0
         self.keys, self.values = (
-            old.new_empty((*old.shape[:-2], places, old.shape[-1])) for old in (keys, values)
+            old.new_empty((*old.shape[:-2], self.places, old.shape[-1])) for old in (keys, values)
         )
-        self.places, self.taken = places, 0
-        self.take(keys, values)
+        self.nbytes = self.keys.nbytes + self.values.nbytes
+        self.write(keys, values)
+        self.taken = keys.shape[-2]
 
-    def take(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Write the next tokens `(1, heads, n, size)`."""
+    def write(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Write the next tokens `(1, heads, n, size)`, which are then to be taken."""
         count = keys.shape[-2]
         self.keys.narrow(-2, self.taken, count).copy_(keys)
         self.values.narrow(-2, self.taken, count).copy_(values)
-        self.taken += count
 
 
 class GrowingLayer(DynamicLayer):
     """Holds the first places of a room, and takes the next if they are free."""
 
-    room: Room | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.room: Room | None = None
+        self.held = 0  # places of the room
+        self._others: dict[str, torch.Tensor | None] = {}  # in place of a room
+        super().__init__(*args, **kwargs)
+
+    # Thirty texts that take a step have a thousand layers, and few of them are looked at.
+    @property
+    def keys(self) -> torch.Tensor | None:
+        room = self.room
+        return self._others["keys"] if room is None else room.keys.narrow(-2, 0, self.held)
+
+    @keys.setter
+    def keys(self, keys: torch.Tensor | None) -> None:
+        self._set("keys", keys)
+
+    @property
+    def values(self) -> torch.Tensor | None:
+        room = self.room
+        return self._others["values"] if room is None else room.values.narrow(-2, 0, self.held)
+
+    @values.setter
+    def values(self, values: torch.Tensor | None) -> None:
+        self._set("values", values)
+
+    def _set(self, name: str, tensor: torch.Tensor | None) -> None:
+        """Whoever sets keys or values leaves the room as it is."""
+        if self.room is not None:
+            self._others = {"keys": self.keys, "values": self.values}
+            self.room = None
+        self._others = {**self._others, name: tensor}
+
+    def get_seq_length(self) -> int:
+        return self.held if self.room is not None else super().get_seq_length()
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        held = self.get_seq_length()
-        end = held + key_states.shape[-2]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = key_states[..., :0, :], value_states[..., :0, :]
-        if self.room is None or not self._ends_in(self.room) or end > self.room.places:
-            self.room = Room(self.keys, self.values, end)
-        self.room.take(key_states, value_states)
-        self.keys = self.room.keys.narrow(-2, 0, end)
-        self.values = self.room.values.narrow(-2, 0, end)
+        count = key_states.shape[-2]
+        self.with_room(count).write(key_states, value_states)
+        self.take(count)
+        assert self.keys is not None and self.values is not None
         return self.keys, self.values
 
-    def _ends_in(self, room: Room) -> bool:
-        """Whether these keys are all that was taken there, and not others set since."""
-        return room.taken == self.keys.shape[-2] and room.keys.data_ptr() == self.keys.data_ptr()
+    def with_room(self, count: int) -> Room:
+        """A room in which the `count` places after those held here are free."""
+        room = self.room
+        if room is None or room.taken != self.held or room.taken + count > room.places:
+            keys, values = self.keys, self.values
+            assert keys is not None and values is not None
+            self.held = keys.shape[-2]
+            self.room = room = Room(keys, values, self.held + count)
+        return room
+
+    def take(self, count: int) -> None:
+        """Hold the next places of the room, too; they have been written."""
+        assert self.room is not None
+        self.room.taken += count
+        self.held += count
+
+    @property
+    def kept_bytes(self) -> int:
+        if self.room is not None:
+            return self.room.nbytes
+        kept = [tensor for tensor in self._others.values() if tensor is not None]
+        return sum(tensor.untyped_storage().nbytes() for tensor in kept)
+
+    def cut(self, length: int) -> Self:
+        """The first `length` tokens."""
+        layer = object.__new__(type(self))  # `copy.copy` takes five times as long
+        layer.__dict__.update(self.__dict__)
+        if self.room is not None:
+            layer.held = length
+        elif self.is_initialized:
+            assert self.keys is not None and self.values is not None
+            layer.keys, layer.values = self.keys[..., :length, :], self.values[..., :length, :]
+        return layer
 
 
 class GrowingSlidingLayer(GrowingLayer, DynamicSlidingWindowLayer):
@@ -74,10 +135,17 @@ class GrowingSlidingLayer(GrowingLayer, DynamicSlidingWindowLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         keys, values = super().update(key_states, value_states)
-        count = key_states.shape[-2]
-        self.cumulative_length += count
-        shown = self.sliding_window - 1 + count
+        shown = self.sliding_window - 1 + key_states.shape[-2]
         return keys[..., -shown:, :], values[..., -shown:, :]
+
+    def take(self, count: int) -> None:
+        super().take(count)
+        self.cumulative_length += count
+
+    def cut(self, length: int) -> Self:
+        layer = super().cut(length)
+        layer.cumulative_length = length
+        return layer
 
 
 def new_cache(config: PreTrainedConfig) -> DynamicCache | None:
@@ -97,23 +165,10 @@ def new_cache(config: PreTrainedConfig) -> DynamicCache | None:
 def fork(cache: DynamicCache, length: int) -> DynamicCache:
     """A cache of the first `length` tokens; the original stays as it was and no data is copied."""
     forked = copy.copy(cache)
-    forked.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in forked.layers:
-        if layer.get_seq_length() == length:
-            continue  # thirty texts that take a step have a thousand layers, none of them cut
-        if layer.is_initialized:
-            layer.keys = layer.keys[..., :length, :]
-            layer.values = layer.values[..., :length, :]
-        if isinstance(layer, DynamicSlidingWindowLayer):
-            layer.cumulative_length = length
+    forked.layers = [layer.cut(length) for layer in cache.layers]
     return forked
 
 
 def cache_bytes(cache: DynamicCache) -> int:
     """What a cache keeps in memory: the whole of its rooms, also if it shows little of them."""
-    return sum(
-        tensor.untyped_storage().nbytes()
-        for layer in cache.layers
-        if layer.is_initialized
-        for tensor in (layer.keys, layer.values)
-    )
+    return sum(layer.kept_bytes for layer in cache.layers)

@@ -211,6 +211,11 @@ class LocalModels:
             if entry.resident is None:
                 give_back()  # what was loaded until then
             entry.finished.set()
+        if entry.resident is not None:
+            # Not a daemon: it is in the midst of C++ that can't be left when the process ends.
+            threading.Thread(
+                target=_quicken, args=(entry.resident,), name=f"quicken {name}"
+            ).start()
 
     def _open(self, name: str, entry: _Entry, report: Callable[..., None]) -> None:
         listed = CATALOGUE.get(name)
@@ -377,6 +382,16 @@ class LocalModels:
         if name.endswith(".gguf") or name.count("/") > 1 or name.startswith((".", "/", "~")):
             raise ModelUnavailable("unknown", f"there is no file or folder {name!r}", model=name)
         return name, None
+
+
+def _quicken(resident: Resident) -> None:
+    try:
+        with _LOADING, calmly(give_way=True):
+            resident.quicken()
+    except Exception as error:
+        # Whatever a stranger's model raises here, it goes on as it is.
+        if threading.main_thread().is_alive():  # else the process ends
+            log.warning("steps of %s stay as they are", resident.name, exc_info=error)
 
 
 def _path(name: str) -> Path | None:

@@ -99,6 +99,10 @@ class LocalBackend:
         """Do without that memory from now on."""
         forget_reordered(self.model)
 
+    def quicken(self) -> None:
+        """Make steps quicker from now on, beside those who work with the model."""
+        self._passes.record()
+
     @property
     def waiting(self) -> int:
         """Turns at the model that are open."""

@@ -19,7 +19,7 @@ from explorer.backends.counts import COMPUTED
 from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.model_thread import on_model_thread
 from explorer.backends.prefix_memory import PrefixMemory
-from explorer.backends.together import can_share, step_together
+from explorer.backends.together import FAILURES, Together
 from explorer.backends.turns import Turns
 from explorer.decoding import Distribution
 
@@ -51,6 +51,7 @@ class Passes:
         self._takes_logits_to_keep = "logits_to_keep" in accepted
         self._can_reuse = "past_key_values" in accepted and new_cache(model.config) is not None
         self._can_branch = can_branch(model)
+        self._together: Together | None = None
         self._can_share: bool | None = None  # unknown until two texts first wait together
 
     @property
@@ -100,6 +101,27 @@ class Passes:
             first += len(rows)
         self._keep_cache(prefix, cache, start)
 
+    def record(self) -> None:
+        """Make steps quicker from now on, if this model's can be recorded.
+
+        For a thread of its own: it takes a second, most of which others can work in. Only on a
+        processor: for a GPU, torch would compile kernels of its own at each new size.
+        """
+        if self.model.device.type != "cpu" or not self._can_reuse:
+            return
+        texts = [tuple(range(1, 3 + number)) for number in range(TRIED)]
+        together, last = Together(self.model), list(range(1, 1 + TRIED))
+        caches = self._alone(partial(self._caches_of, texts))
+        if not together.record(caches, last):
+            return
+
+        def try_out() -> None:
+            with torch.inference_mode():
+                if all(together.try_out(caches[:n], last[:n]) for n in (1, TRIED)):
+                    self._together, self._can_share = together, True
+
+        self._alone(try_out)
+
     # one turn
 
     def _alone(self, work: Callable[[], Value]) -> Value:
@@ -140,19 +162,34 @@ class Passes:
 
     def _steps(self, steps: dict[Prefix, Any]) -> dict[Prefix, Logits]:
         """The logits after each text's last token; `steps` holds the caches up to it."""
-        if len(steps) < 2:
-            return {prefix: self._step(prefix, cache) for prefix, cache in steps.items()}
+        if not steps:
+            return {}
         caches, last = list(steps.values()), [prefix[-1] for prefix in steps]
+        together = self._together_for(caches, last)
+        if together is None:
+            return {prefix: self._step(prefix, cache) for prefix, cache in steps.items()}
         with torch.inference_mode():
-            if self._can_share is None:
-                self._can_share = can_share(self.model, caches[:TRIED], last[:TRIED])
-            if not self._can_share:
-                return {prefix: self._step(prefix, cache) for prefix, cache in steps.items()}
-            rows = step_together(self.model, caches, last).float().cpu().numpy()
+            rows = together.step(caches, last).float().cpu().numpy()
         COMPUTED.count(len(last))
         for prefix, cache in steps.items():
             self._keep_cache(prefix, cache, len(prefix) - 1)
-        return dict(zip(steps, map(np.copy, rows), strict=True))
+        own = map(np.copy, rows) if len(rows) > 1 else rows  # who keeps one does not keep all
+        return dict(zip(steps, own, strict=True))
+
+    def _together_for(self, caches: Sequence[Any], last: Sequence[int]) -> Together | None:
+        """What runs a pass over these; `None` where each takes a step of its own."""
+        together = self._together
+        if len(caches) < 2:
+            return together if together is not None and together.recorded else None
+        if self._can_share is None:
+            self._can_share = False
+            try:
+                self._together = together = Together(self.model)
+            except FAILURES:
+                return None
+            with torch.inference_mode():
+                self._can_share = together.try_out(caches[:TRIED], last[:TRIED])
+        return together if self._can_share else None
 
     def _step(self, prefix: Prefix, cache: Any) -> Logits:
         logits = self._forward(prefix[-1:], cache, only_last=True)
@@ -181,6 +218,12 @@ class Passes:
         self._keep_cache(prefix, cache, start)
         last: Logits = logits[-1]
         return last
+
+    def _caches_of(self, texts: Sequence[Prefix]) -> list[Any]:
+        caches = [new_cache(self.model.config) for _ in texts]
+        for text, cache in zip(texts, caches, strict=True):
+            self._forward(text, cache, only_last=True)
+        return caches
 
     def _after_each(self, prefixes: list[Prefix]) -> Sequence[Logits]:
         root = common_root(prefixes) if len(prefixes) > 1 and self._can_branch else ()

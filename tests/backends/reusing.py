@@ -29,16 +29,21 @@ def start_of(name: str) -> tuple[int, ...]:
 
 @contextmanager
 def forwarded(backend: LocalBackend) -> Iterator[list[int]]:
-    """How many tokens each forward pass was given."""
+    """How many tokens each forward pass was given that Python ran."""
     counts: list[int] = []
-    hook = backend.model.register_forward_pre_hook(
-        lambda _model, _args, kwargs: counts.append(kwargs["input_ids"].shape[1]),
-        with_kwargs=True,
-    )
+    together = backend._passes._together
+    hooks = [
+        model.register_forward_pre_hook(
+            lambda _model, _args, kwargs: counts.append(kwargs["input_ids"].shape[1]),
+            with_kwargs=True,
+        )
+        for model in [backend.model, *([together.model] if together else [])]
+    ]
     try:
         yield counts
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 @cache

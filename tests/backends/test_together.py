@@ -13,7 +13,7 @@ import torch
 from explorer.backends import passes, together
 from explorer.backends.kv_cache import fork, new_cache
 from explorer.backends.local import LocalBackend
-from explorer.backends.together import can_share, step_together
+from explorer.backends.together import Together
 from tests.backends import tiny
 from tests.backends.reusing import (
     FULL_PASSES,
@@ -40,6 +40,11 @@ def caches(model: Any, texts: list[tuple[int, ...]]) -> list[Any]:
     return made
 
 
+def share(backend: LocalBackend) -> None:
+    """As if it had been tried out."""
+    backend._passes._together, backend._passes._can_share = Together(backend.model), True
+
+
 @contextmanager
 def held_up(backend: LocalBackend) -> Iterator[Held]:
     """While this lasts, whoever comes to the model waits; after it, all have their answers."""
@@ -51,14 +56,19 @@ def held_up(backend: LocalBackend) -> Iterator[Held]:
         wait(held.come_so_far, WAIT_S)
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("name", REUSING)
-def test_each_text_gets_the_logits_of_its_own_pass(name: str) -> None:
-    model, texts = tiny.MODELS[name](), [*TEXTS[:4], WIDE[: 17 if name == "gpt2" else None]]
-    kept, last = caches(model, texts), [9, 8, 7, 6, 5]
+def test_each_text_gets_the_logits_of_its_own_pass(name: str, count: int, recorded: bool) -> None:
+    model, texts = tiny.MODELS[name](), [WIDE[: 17 if name == "gpt2" else None], *TEXTS[:4]]
+    texts, last = texts[:count], [9, 8, 7, 6, 5][:count]
+    kept, several = caches(model, texts), Together(model)
+    if recorded:  # with other texts, and another number of them
+        assert several.record(caches(model, [(5, 6), (7, 8, 9), (5, 9)]), [1, 2, 3])
     before = [[layer.keys.clone() for layer in cache.layers] for cache in kept]
     forks = [fork(cache, len(text)) for cache, text in zip(kept, texts, strict=True)]
     with torch.inference_mode():
-        shared = step_together(model, forks, last)
+        shared = several.step(forks, last)
         for row, text, token_id, grown in zip(shared, texts, last, forks, strict=True):
             ids = torch.tensor([[*text, token_id]])
             own = model(input_ids=ids, use_cache=False).logits[0, -1]
@@ -77,7 +87,7 @@ def test_those_who_wait_for_a_step_share_it(name: str) -> None:
     backend = tiny.backend(name)
     for text in TEXTS:
         backend.next_distribution(text)
-    backend._passes._can_share = True
+    share(backend)
     steps = [(*text, 9 + number) for number, text in enumerate(TEXTS)]
     with forwarded(backend) as counts, held_up(backend) as held:
         answers = [held.come(backend.next_distribution, step) for step in steps]
@@ -202,7 +212,7 @@ def test_a_pass_that_fails_fails_only_for_its_own(monkeypatch: pytest.MonkeyPatc
     backend = tiny.backend("llama")
     for text in TEXTS[:3]:
         backend.next_distribution(text)
-    backend._passes._can_share = True
+    share(backend)
     steps = [(*text, 9) for text in TEXTS[:3]]
     inner, lock = backend._passes._steps, threading.Lock()
 
@@ -224,8 +234,8 @@ def test_a_pass_that_fails_fails_only_for_its_own(monkeypatch: pytest.MonkeyPatc
         assert_right("llama", backend, step)
 
 
-def test_can_share_says_no_to_nonsense() -> None:
+def test_a_model_of_another_kind_fails_when_it_is_tried_out() -> None:
     model = tiny.MODELS["mamba"]()
     llama = tiny.MODELS["llama"]()
     with torch.inference_mode():
-        assert not can_share(model, caches(llama, TEXTS[:2]), [3, 4])
+        assert not Together(model).try_out(caches(llama, TEXTS[:2]), [3, 4])
