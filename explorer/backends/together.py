@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, DynamicCache
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from explorer.backends.fast_linear import make_recordable
@@ -101,7 +101,9 @@ class Together(nn.Module):
         tensors = (*model.parameters(), *model.buffers())
         self.model = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
         self.model.config.get_text_config()._attn_implementation = NAME
-        self.model.loss_type = "ForCausalLM"  # the tracer looks at the loss, which else complains
+        for part in self.model.modules():
+            if isinstance(part, PreTrainedModel):
+                part.loss_type = "ForCausalLM"  # the tracer looks at its loss, which else complains
         self.texts = torch.jit.script(Texts())
         self.recorded: Pass | None = None
 

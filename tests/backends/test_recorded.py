@@ -26,11 +26,6 @@ from tests.backends.test_together import TEXTS, caches
 LAST = [9, 8, 7]
 
 
-@pytest.fixture(autouse=True)
-def none_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded, "_recordings", itertools.count(1))
-
-
 def quickened(name: str) -> LocalBackend:
     backend = tiny.backend(name)
     backend.quicken()
