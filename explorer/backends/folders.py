@@ -16,6 +16,16 @@ MAX_PARTS = 4096  # layers, or experts in one; the largest models have a few hun
 PARTS = ("layer", "layers", "expert", "experts", "block", "blocks")
 
 
+def path_of(name: str) -> Path | None:
+    """The folder or `.gguf` file of this name, if there is one."""
+    try:
+        path = Path(name).expanduser()
+        found = path.is_dir() or (path.suffix == ".gguf" and path.is_file())
+    except (OSError, RuntimeError):  # a name too long for a file, or no such user's home
+        return None
+    return path if found else None
+
+
 def check_folder(folder: Path) -> None:
     """`ModelUnavailable` for a folder whose files are beyond what any model needs."""
     for path in folder.glob("*.json"):

@@ -22,7 +22,7 @@ from explorer.backends.calm import calmly
 from explorer.backends.catalogue import CATALOGUE, CatalogueEntry
 from explorer.backends.counts import COMPUTED
 from explorer.backends.first_tables import FirstTables
-from explorer.backends.folders import check_folder
+from explorer.backends.folders import check_folder, path_of
 from explorer.backends.machine import free_memory, give_back, total_memory
 from explorer.backends.residents import Resident
 from explorer.backends.weights import ensure_converted, ensure_weights
@@ -372,7 +372,7 @@ class LocalModels:
         if entry is not None:
             files = entry.rounded or entry
             return ensure_weights(files, self._models_dir, report), entry.memory_bytes
-        path = _path(name)
+        path = path_of(name)
         if path is not None and path.is_dir():
             check_folder(path)
             return path, _weight_bytes(path)
@@ -392,16 +392,6 @@ def _quicken(resident: Resident) -> None:
         # Whatever a stranger's model raises here, it goes on as it is.
         if threading.main_thread().is_alive():  # else the process ends
             log.warning("steps of %s stay as they are", resident.name, exc_info=error)
-
-
-def _path(name: str) -> Path | None:
-    """The folder or `.gguf` file of this name, if there is one."""
-    try:
-        path = Path(name).expanduser()
-        found = path.is_dir() or (path.suffix == ".gguf" and path.is_file())
-    except (OSError, RuntimeError):  # a name too long for a file, or no such user's home
-        return None
-    return path if found else None
 
 
 def _weight_bytes(folder: Path) -> int:
