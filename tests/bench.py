@@ -5,6 +5,7 @@ table at the end has all of them, the machine and the versions.
 """
 
 import argparse
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,7 +36,14 @@ PARTS = (
 
 
 def fresh(backend: LocalBackend) -> LocalBackend:
-    return LocalBackend(backend.model, backend.tokenizer, backend.info, PrefixMemory(2**31))
+    """One that remembers nothing yet; its steps are recorded, as the app's soon are."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("quicken"):
+            thread.join()
+    twin = LocalBackend(backend.model, backend.tokenizer, backend.info, PrefixMemory(2**31))
+    twin._passes._together = backend._passes._together
+    twin._passes._can_share = backend._passes._can_share
+    return twin
 
 
 def unseen_tokens() -> Iterator[int]:

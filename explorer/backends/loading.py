@@ -210,12 +210,12 @@ class LocalModels:
         finally:
             if entry.resident is None:
                 give_back()  # what was loaded until then
+            else:
+                # No daemon: what it is in the midst of when the process ends must be done.
+                threading.Thread(
+                    target=_quicken, args=(entry.resident,), name=f"quicken {name}"
+                ).start()
             entry.finished.set()
-        if entry.resident is not None:
-            # Not a daemon: it is in the midst of C++ that can't be left when the process ends.
-            threading.Thread(
-                target=_quicken, args=(entry.resident,), name=f"quicken {name}"
-            ).start()
 
     def _open(self, name: str, entry: _Entry, report: Callable[..., None]) -> None:
         listed = CATALOGUE.get(name)
