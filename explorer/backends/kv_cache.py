@@ -25,19 +25,19 @@ class Room:
     """Places for the keys and values of one layer, the first of them taken."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, needed: int) -> None:
-        self.places, self.taken = needed + max(SPARE, needed // 4), 0
+        self.places = needed + max(SPARE, needed // 4)
         self.keys, self.values = (
             old.new_empty((*old.shape[:-2], self.places, old.shape[-1])) for old in (keys, values)
         )
         self.nbytes = self.keys.nbytes + self.values.nbytes
-        self.write(keys, values)
         self.taken = keys.shape[-2]
+        self.write(keys, values, self.taken)
 
-    def write(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Write the next tokens `(1, heads, n, size)`, which are then to be taken."""
+    def write(self, keys: torch.Tensor, values: torch.Tensor, end: int) -> None:
+        """Write tokens `(1, heads, n, size)` to the taken places before `end`."""
         count = keys.shape[-2]
-        self.keys.narrow(-2, self.taken, count).copy_(keys)
-        self.values.narrow(-2, self.taken, count).copy_(values)
+        self.keys.narrow(-2, end - count, count).copy_(keys)
+        self.values.narrow(-2, end - count, count).copy_(values)
 
 
 class GrowingLayer(DynamicLayer):
@@ -84,27 +84,21 @@ class GrowingLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = key_states[..., :0, :], value_states[..., :0, :]
-        count = key_states.shape[-2]
-        self.with_room(count).write(key_states, value_states)
-        self.take(count)
+        self.take(key_states.shape[-2]).write(key_states, value_states, self.held)
         assert self.keys is not None and self.values is not None
         return self.keys, self.values
 
-    def with_room(self, count: int) -> Room:
-        """A room in which the `count` places after those held here are free."""
+    def take(self, count: int) -> Room:
+        """Hold the next `count` places of the room too, or of a new one; they are to be written."""
         room = self.room
         if room is None or room.taken != self.held or room.taken + count > room.places:
             keys, values = self.keys, self.values
             assert keys is not None and values is not None
             self.held = keys.shape[-2]
             self.room = room = Room(keys, values, self.held + count)
-        return room
-
-    def take(self, count: int) -> None:
-        """Hold the next places of the room, too; they have been written."""
-        assert self.room is not None
-        self.room.taken += count
+        room.taken += count
         self.held += count
+        return room
 
     @property
     def kept_bytes(self) -> int:
@@ -138,9 +132,9 @@ class GrowingSlidingLayer(GrowingLayer, DynamicSlidingWindowLayer):
         shown = self.sliding_window - 1 + key_states.shape[-2]
         return keys[..., -shown:, :], values[..., -shown:, :]
 
-    def take(self, count: int) -> None:
-        super().take(count)
+    def take(self, count: int) -> Room:
         self.cumulative_length += count
+        return super().take(count)
 
     def cut(self, length: int) -> Self:
         layer = super().cut(length)

@@ -126,24 +126,23 @@ class Together(nn.Module):
     def step(self, caches: Sequence[DynamicCache], token_ids: Sequence[int]) -> Tensor:  # (n, V)
         """Logits after one more token of each text; the caches take it in.
 
-        Raises whatever a model raises that can't do this; the caches are as before then.
+        Raises whatever a model raises that can't do this; the caches are useless then.
         """
         with self._over(caches, token_ids) as inputs:
-            logits = (self.recorded or self)(*inputs)
-        for cache in caches:
-            for layer in cache.layers:
-                layer.take(1)
-        return logits
+            return (self.recorded or self)(*inputs)
 
     @contextmanager
     def _over(
         self, caches: Sequence[DynamicCache], token_ids: Sequence[int]
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What a pass over these texts is given, while its attention looks at them."""
+        """What a pass over these texts is given, while its attention looks at them.
+
+        Each takes its place before the next one is looked at: two may go on from the same cache.
+        """
         count, device = len(token_ids), self.model.device
         lengths = [cache.get_seq_length() for cache in caches]
         layers = list(zip(*(cache.layers for cache in caches), strict=True))
-        rooms = [[layer.with_room(1) for layer in same] for same in layers]
+        rooms = [[layer.take(1) for layer in same] for same in layers]
         self.texts.keys = [[room.keys for room in same] for same in rooms]
         self.texts.values = [[room.values for room in same] for same in rooms]
         self.texts.lengths = lengths

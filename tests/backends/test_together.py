@@ -40,6 +40,23 @@ def caches(model: Any, texts: list[tuple[int, ...]]) -> list[Any]:
     return made
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("name", REUSING)
+def test_texts_that_go_on_from_the_same_one(name: str, recorded: bool) -> None:
+    model, text, last = tiny.MODELS[name](), TEXTS[3], [9, 8, 7]
+    [kept], several = caches(model, [text]), Together(model)
+    if recorded:
+        assert several.record(caches(model, TEXTS[:3]), [1, 2, 3])
+    forks = [fork(kept, len(text)) for _ in last]
+    with torch.inference_mode():
+        for token_id, row, grown in zip(last, several.step(forks, last), forks, strict=True):
+            own = model(input_ids=torch.tensor([[*text, token_id]]), use_cache=False).logits[0, -1]
+            assert torch.allclose(row, own, atol=1e-4)
+            after = model(input_ids=torch.tensor([[3]]), past_key_values=grown).logits[0, -1]
+            ids = torch.tensor([[*text, token_id, 3]])
+            assert torch.allclose(after, model(input_ids=ids).logits[0, -1], atol=1e-4)
+
+
 def share(backend: LocalBackend) -> None:
     """As if it had been tried out."""
     backend._passes._together, backend._passes._can_share = Together(backend.model), True
