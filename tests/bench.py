@@ -5,7 +5,6 @@ table at the end has all of them, the machine and the versions.
 """
 
 import argparse
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from tests.bench_start import bench_start
 from tests.browser.bench_click import bench_click
 from tests.browser.bench_tree import bench_tree
 from tests.load import bench_load
-from tests.timing import aside, compare, computed, table, timed
+from tests.timing import aside, compare, computed, let_quicken, table, timed
 
 PARTS = (
     *("decoding", "step", "ahead", "llama_cpp", "click", "tree"),
@@ -37,9 +36,7 @@ PARTS = (
 
 def fresh(backend: LocalBackend) -> LocalBackend:
     """One that remembers nothing yet; its steps are recorded, as the app's soon are."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("quicken"):
-            thread.join()
+    let_quicken()
     twin = LocalBackend(backend.model, backend.tokenizer, backend.info, PrefixMemory(2**31))
     twin._passes._together = backend._passes._together
     twin._passes._can_share = backend._passes._can_share

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,13 @@ measured: list[Line] = []  # of this run, for the table at its end
 
 def said(ratio: float) -> str:
     return f"{ratio:.3f}× the time" if ratio > 0.5 else f"{1 / ratio:.1f}× faster"
+
+
+def let_quicken() -> None:
+    """Wait until the passes of models that were loaded are recorded."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("quicken"):
+            thread.join()
 
 
 def timed(work: Callable[[], object]) -> float:

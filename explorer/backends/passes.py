@@ -109,18 +109,28 @@ class Passes:
         """
         if self.model.device.type != "cpu" or not self._can_reuse:
             return
-        texts = [tuple(range(1, 3 + number)) for number in range(TRIED)]
+        texts = [tuple(range(1, 2 + number)) for number in range(TRIED)]
         together, last = Together(self.model), list(range(1, 1 + TRIED))
-        caches = self._alone(partial(self._caches_of, texts))
+        caches = list(map(self._cache_of, texts))
         if not together.record(caches, last):
             return
 
-        def try_out() -> None:
+        def try_out(count: int) -> bool:
             with torch.inference_mode():
-                if all(together.try_out(caches[:n], last[:n]) for n in (1, TRIED)):
-                    self._together, self._can_share = together, True
+                return together.try_out(caches[:count], last[:count])
 
-        self._alone(try_out)
+        def use() -> None:
+            self._together, self._can_share = together, True
+
+        if all(self._alone(partial(try_out, count)) for count in (1, TRIED)):
+            self._alone(use)
+
+    def _cache_of(self, text: Prefix) -> Any:
+        """Token by token, as others wait: they all compute on one thread."""
+        cache = new_cache(self.model.config)
+        for token_id in text:
+            self._alone(partial(self._forward, (token_id,), cache, only_last=True))
+        return cache
 
     # one turn
 
@@ -218,12 +228,6 @@ class Passes:
         self._keep_cache(prefix, cache, start)
         last: Logits = logits[-1]
         return last
-
-    def _caches_of(self, texts: Sequence[Prefix]) -> list[Any]:
-        caches = [new_cache(self.model.config) for _ in texts]
-        for text, cache in zip(texts, caches, strict=True):
-            self._forward(text, cache, only_last=True)
-        return caches
 
     def _after_each(self, prefixes: list[Prefix]) -> Sequence[Logits]:
         root = common_root(prefixes) if len(prefixes) > 1 and self._can_branch else ()
