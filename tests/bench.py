@@ -131,7 +131,7 @@ def bench_int8(models: LocalModels, length: int, n: int) -> None:
     tokens = unseen_tokens()
 
     def stepping(name: str) -> Callable[[], float]:
-        loaded = on_model_thread(models.get, name)
+        loaded = models.get(name)
         assert isinstance(loaded, LocalBackend)
         backend = fresh(loaded)
         backend.next_distribution(prefix)
@@ -155,7 +155,7 @@ def bench_int8(models: LocalModels, length: int, n: int) -> None:
 def bench_models(folder: Path, chosen: argparse.Namespace) -> None:
     models = LocalModels(folder, DEFAULT_MODEL, public=False, budget_bytes=2**31)
     for name in (DEFAULT_MODEL, "gemma-3-270m"):
-        backend = on_model_thread(models.get, name)
+        backend = models.get(name)
         assert isinstance(backend, LocalBackend)
         if "step" in chosen.parts:
             for length in (32, 512):
@@ -164,10 +164,15 @@ def bench_models(folder: Path, chosen: argparse.Namespace) -> None:
             aside(bench_look_ahead, name, backend, chosen.n)
     if "step" in chosen.parts:
         aside(bench_int8, models, 32, chosen.n)
-    default = on_model_thread(models.get, DEFAULT_MODEL)
+    default = models.get(DEFAULT_MODEL)
     assert isinstance(default, LocalBackend)
     if "llama_cpp" in chosen.parts and chosen.llama_cpp and chosen.gguf:
-        aside(bench_llama_cpp, DEFAULT_MODEL, default, chosen.llama_cpp, chosen.gguf, chosen.n)
+        for name, weights in ((DEFAULT_MODEL, "float32"), (f"{DEFAULT_MODEL}-int8", "int8")):
+            backend = models.get(name)
+            assert isinstance(backend, LocalBackend)
+            about = f"{DEFAULT_MODEL}, {weights}"
+            there = (chosen.llama_cpp, chosen.gguf, chosen.n)
+            aside(bench_llama_cpp, about, fresh(backend), *there)
     if "click" in chosen.parts:
         aside(bench_click, folder, fresh(default), chosen.n)
     if "tree" in chosen.parts:

@@ -4,6 +4,7 @@ llama.cpp runs in a Python of its own, one that has `llama-cpp-python`, and step
 """
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from explorer.backends.local import LocalBackend
-from explorer.backends.prefix_memory import PrefixMemory
 from tests.timing import record, timed
 
+# Threads of either look for more work for a while after a step, on the cores that the other needs.
+REST_S = 0.05
 # Seconds of one more token after those given, for each line that it reads.
 STEPPER = """
 import os, sys, time
@@ -45,14 +47,15 @@ def stepper(python: Path, gguf: Path, prefix: tuple[int, ...]) -> Iterator["subp
         process.wait()
 
 
-def bench_llama_cpp(name: str, loaded: LocalBackend, python: Path, gguf: Path, n: int) -> None:
+def bench_llama_cpp(name: str, backend: LocalBackend, python: Path, gguf: Path, n: int) -> None:
+    """`backend` remembers nothing yet. `name` says which weights it has."""
     for length in (32, 512):
         ids = np.random.default_rng(0).integers(1000, 40000, length)
         prefix = tuple(int(i) for i in ids)
         with stepper(python, gguf, prefix) as process:
-            pairs = _pairs(loaded, process, prefix, n)
+            pairs = _pairs(backend, process, prefix, n)
         record(
-            f"{name}: step after {length} tokens, float32 and the whole distribution",
+            f"{name}: step after {length} tokens, with the whole distribution",
             pairs,
             "llama.cpp on the same GGUF, 4 bits a weight",
             "as close as can be",
@@ -60,15 +63,16 @@ def bench_llama_cpp(name: str, loaded: LocalBackend, python: Path, gguf: Path, n
 
 
 def _pairs(
-    loaded: LocalBackend, process: "subprocess.Popen[str]", prefix: tuple[int, ...], n: int
+    backend: LocalBackend, process: "subprocess.Popen[str]", prefix: tuple[int, ...], n: int
 ) -> list[tuple[float, float]]:
     """Milliseconds of a step, ours and llama.cpp's, in turn."""
-    backend = LocalBackend(loaded.model, loaded.tokenizer, loaded.info, PrefixMemory(2**31))
     backend.next_distribution(prefix)
     pairs = []
     for token_id in range(1000, 1000 + n + 1):
         longer = (*prefix, token_id)
+        time.sleep(REST_S)
         ours = timed(lambda longer=longer: backend.next_distribution(longer))  # type: ignore[misc]
+        time.sleep(REST_S)
         assert process.stdin and process.stdout
         process.stdin.write(f"{token_id}\n")
         process.stdin.flush()
