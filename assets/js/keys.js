@@ -1,17 +1,17 @@
 // Shortcuts, and the help that lists them.
 const SHORTCUTS = [
   ['Ctrl+Enter', 'help_ask', null],
-  ['G', 'step', () => doAction('step')],
-  ['S', 'sample', () => doAction('sample')],
-  ['Shift+G', 'step_n', () => doAction('step-n')],
-  ['Shift+S', 'sample_n', () => doAction('sample-n')],
+  ['G', 'step', held => press('step', held)],
+  ['S', 'sample', held => press('sample', held)],
+  ['Shift+G', 'step_n', held => press('step-n', held)],
+  ['Shift+S', 'sample_n', held => press('sample-n', held)],
   ['1 … 9', 'help_pick', null],
   ['M', 'help_menu', null],
   ['L', 'help_ledger', () => element.querySelector(`[data-view=${ledgerShown ? 'table' : 'ledger'}]`).click()],
-  ['Z', 'undo', () => doAction('undo')],
-  ['Y', 'redo', () => doAction('redo')],
-  ['Shift+R', 'reset', () => doAction('reset')],
-  ['C', 'copy', () => doAction('text')],
+  ['Z', 'undo', held => press('undo', held)],
+  ['Y', 'redo', held => press('redo', held)],
+  ['Shift+R', 'reset', held => press('reset', held)],
+  ['C', 'copy', held => press('text', held)],
   ['/', 'help_focus_prompt', () => el.prompt.focus()],
   ['T', 'help_focus_table', () => [...(ledgerShown ? el['ledger-body'] : el.tbody).querySelectorAll('button.pick')].find(pick => pick.tabIndex === 0)?.focus()],
   ['Esc', 'help_stop', null],
@@ -32,7 +32,7 @@ function onKey(event) {
   }
   const letter = event.key.length === 1 ? event.key.toUpperCase() : event.key;
   const act = SHORTCUT_OF[event.shiftKey && /[A-Z]/.test(letter) ? 'Shift+' + letter : letter];
-  if (act) { event.preventDefault(); act(); }
+  if (act) { event.preventDefault(); act(event.repeat); }
 }
 document.addEventListener('keydown', onKey);
 

@@ -69,22 +69,34 @@ function setButtons() {
   }
 }
 
-let waitingAction = false;
+// Every press counts, in order, however slow the answers; a held key must not pile up.
+let pressed = Promise.resolve(), inLine = 0, forgotten = 0;
+async function press(action, held = false) {
+  if (!isPossible(action) || (held && inLine)) return;
+  const before = pressed, mine = forgotten;
+  let letNext;
+  pressed = new Promise(done => { letNext = done; });
+  inLine += 1;
+  await before;
+  while (busy) await pause(5);
+  inLine -= 1;
+  // What came back meanwhile may have left nothing to undo, or have been an error.
+  const done = mine === forgotten && isPossible(action) ? doAction(action) : null;
+  letNext(); // who is next waits until this one is answered
+  await done;
+}
+function forgetPresses() { forgotten += 1; }
+function isPossible(action) {
+  return current && (!running || action === 'text') && !element.querySelector(`[data-do="${action}"]`).disabled;
+}
+
 const SIMPLE = ['step', 'sample', 'undo', 'redo', 'reset'];
 async function doAction(action) {
-  if (!current || (running && action !== 'text')) return;
-  const button = element.querySelector(`[data-do="${action}"]`);
-  if (button.disabled) return;
   drawsOnly = action === 'sample';
-  // A slider's answer on its way must not swallow a key; a held key must not pile up.
-  if (waitingAction) return;
-  waitingAction = true;
-  while (busy) await pause(5);
-  waitingAction = false;
-  if (SIMPLE.includes(action)) return perform(action);
   if (action === 'step-n' || action === 'sample-n') return run(action.split('-')[0]);
   const ok = await perform(action);
-  if (!ok) return;
+  if (!ok) return forgetPresses();
+  if (SIMPLE.includes(action)) return;
   if (action === 'csv') download('next-tokens.csv', 'text/csv;charset=utf-8', ok.csv);
   if (action === 'path_csv') download('text-tokens.csv', 'text/csv;charset=utf-8', ok.path_csv);
   if (action === 'json') download('session.json', 'application/json', ok.json);
@@ -131,11 +143,11 @@ async function run(action) {
   giveBack();
   el.stop.hidden = true;
 }
-function stopRun() { wanted = 0; }
+function stopRun() { wanted = 0; forgetPresses(); }
 
 function begin() { useExample(setup.opening); }
 
-for (const button of element.querySelectorAll('[data-do]')) button.addEventListener('click', () => doAction(button.dataset.do));
+for (const button of element.querySelectorAll('[data-do]')) button.addEventListener('click', () => press(button.dataset.do));
 el.stop.addEventListener('click', stopRun);
 for (const button of element.querySelectorAll('[data-language]')) button.addEventListener('click', () => { language = button.dataset.language; remember('language', language); redraw(); });
 el.theme.addEventListener('click', () => { document.body.classList.toggle('dark'); });

@@ -52,6 +52,7 @@ async function askModel(more = {}) {
   const tooLong = overLimit('prompt_characters', el.prompt.value);
   if (tooLong) return showNote(tooLong);
   const mine = ++asking;
+  forgetPresses(); // they were meant for the text before
   const question = { model: el.model.value, prompt: el.prompt.value, chat: mode === 'chat', ...more };
   wholeStrip = false;
   for (;;) {
