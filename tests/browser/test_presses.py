@@ -69,7 +69,9 @@ def test_an_error_forgets_what_waits(open_page):
 
     def refuse(route: Route) -> None:
         asked.append(route.request.post_data_json["data"]["action"])
-        route.fulfill(json=json.dumps({"error": {"code": "too_busy", "waiting": 200, "limit": 200}}))
+        route.fulfill(
+            json=json.dumps({"error": {"code": "too_busy", "waiting": 200, "limit": 200}})
+        )
 
     page.route("**/component_server/", refuse)
     page.evaluate(CLICK, ["step", "step", "step"])
