@@ -90,13 +90,11 @@ function isPossible(action) {
   return current && (!running || action === 'text') && !element.querySelector(`[data-do="${action}"]`).disabled;
 }
 
-const SIMPLE = ['step', 'sample', 'undo', 'redo', 'reset'];
 async function doAction(action) {
   drawsOnly = action === 'sample';
   if (action === 'step-n' || action === 'sample-n') return run(action.split('-')[0]);
   const ok = await perform(action);
   if (!ok) return forgetPresses();
-  if (SIMPLE.includes(action)) return;
   if (action === 'csv') download('next-tokens.csv', 'text/csv;charset=utf-8', ok.csv);
   if (action === 'path_csv') download('text-tokens.csv', 'text/csv;charset=utf-8', ok.path_csv);
   if (action === 'json') download('session.json', 'application/json', ok.json);
